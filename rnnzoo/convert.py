@@ -1,0 +1,74 @@
+"""Weights to and from nn.LSTM, nn.GRU and nn.RNN, exactly: same names, same row order."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from rnnzoo.cells.contract import Cell
+from rnnzoo.cells.gru import GRU
+from rnnzoo.cells.lstm import LSTM
+from rnnzoo.cells.plain import ReluRNN, TanhRNN
+from rnnzoo.cells.registry import name_of
+from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.native import VENDORS
+from rnnzoo.rnn import RNN, torch_names
+
+_CELLS: dict[str, type[Cell]] = {"LSTM": LSTM, "GRU": GRU, "RNN_TANH": TanhRNN, "RNN_RELU": ReluRNN}
+
+
+def from_torch(module: nn.RNNBase) -> RNN:
+    """An RNN with the weights, shapes and options of an nn.LSTM, nn.GRU or nn.RNN.
+
+    Raises:
+        RnnZooError: another module, or an nn.LSTM with a projection.
+    """
+    if not isinstance(module, nn.RNNBase):
+        raise RnnZooError(f"from_torch takes an nn.LSTM, nn.GRU or nn.RNN, not {type(module).__name__}")
+    if module.proj_size:
+        raise RnnZooError(f"from_torch has no cell for nn.LSTM(proj_size={module.proj_size}); it takes proj_size=0")
+    weight = module.weight_ih_l0
+    assert isinstance(weight, torch.Tensor)
+    rnn = RNN(
+        _CELLS[module.mode],
+        module.input_size,
+        module.hidden_size,
+        module.num_layers,
+        module.bias,
+        module.batch_first,
+        module.dropout,
+        module.bidirectional,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    rnn.load_state_dict(module.state_dict())
+    return rnn.train(module.training)
+
+
+def to_torch(rnn: RNN) -> nn.RNNBase:
+    """The nn.LSTM, nn.GRU or nn.RNN with the weights, shapes and options of an RNN.
+
+    Raises:
+        RnnZooError: a cell that torch does not have.
+    """
+    cell = rnn._cells[0][0]
+    vendor = VENDORS.get(type(cell))
+    if vendor is None:
+        raise RnnZooError(f"to_torch cannot convert {name_of(type(cell))!r}: it has no torch equivalent")
+    weight = cell.weight_ih
+    options: dict[str, Any] = {"nonlinearity": "relu"} if vendor.mode == "RNN_RELU" else {}
+    module = vendor.module(
+        rnn.input_size,
+        rnn.hidden_size,
+        rnn.num_layers,
+        rnn.bias,
+        rnn.batch_first,
+        dropout=rnn.dropout,
+        bidirectional=rnn.bidirectional,
+        device=weight.device,
+        dtype=weight.dtype,
+        **options,
+    )
+    ours = rnn.state_dict()
+    module.load_state_dict({theirs: ours[name] for theirs, name in torch_names(rnn).items()})
+    return module.train(rnn.training)

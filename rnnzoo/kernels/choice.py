@@ -1,0 +1,71 @@
+"""Which kernel runs: the one asked for, or the cheapest of those that can."""
+
+from typing import NamedTuple
+
+from rnnzoo.cells.registry import name_of
+from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.kernels.base import Kernel, Work
+from rnnzoo.kernels.linear_scan import LinearScan
+from rnnzoo.kernels.native import Native
+from rnnzoo.kernels.reference import Reference
+
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (Native(), LinearScan(), Reference())}
+
+
+def check_kernel(name: str) -> str:
+    """`name`, or an error for a kernel that does not exist."""
+    if name != "auto" and name not in KERNELS:
+        known = ", ".join(["auto", *KERNELS])
+        raise RnnZooError(f"unknown kernel {name!r}{did_you_mean(str(name), ['auto', *KERNELS])} there are: {known}")
+    return name
+
+
+def choose(name: str, work: Work) -> Kernel:
+    """The kernel that runs `work`: `name`, or with "auto" the cell's pinned one, or the cheapest that can.
+
+    Raises:
+        RnnZooError: the kernel asked for cannot run `work`; it says why, and what "auto" would use.
+    """
+    pinned = work.layers[0][0].pinned if name == "auto" else None
+    if name == "auto" and pinned is None:
+        return min((k for k in KERNELS.values() if k.why_not(work) is None), key=lambda k: k.cost(work))
+    kernel = KERNELS[pinned or name]
+    reason = kernel.why_not(work)
+    if reason is None:
+        return kernel
+    if pinned:
+        cell = name_of(type(work.layers[0][0]))
+        raise RnnZooError(f"cell {cell!r} is pinned to kernel {pinned!r}, which cannot run this RNN: {reason}")
+    other = choose("auto", work).name
+    raise RnnZooError(f"kernel {name!r} cannot run this RNN: {reason}; kernel='auto' would use {other!r}")
+
+
+class Row(NamedTuple):
+    """One kernel's answer."""
+
+    kernel: str
+    why_not: str | None
+    milliseconds: float | None
+
+
+class Explanation(NamedTuple):
+    """Which kernel runs, and what each of them answers; prints as a table."""
+
+    chosen: str
+    rows: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        lines = [f"runs by {self.chosen!r} (estimates of forward and backward; only their order matters)"]
+        for kernel, why_not, ms in self.rows:
+            mark = "->" if kernel == self.chosen else "  "
+            lines.append(f"{mark} {kernel:12} {f'cannot: {why_not}' if why_not else f'can, about {ms:.3g} ms'}")
+        return "\n".join(lines)
+
+
+def explain(name: str, work: Work) -> Explanation:
+    """What every kernel answers to `work`, and the one that runs it."""
+    rows = []
+    for kernel in KERNELS.values():
+        reason = kernel.why_not(work)
+        rows.append(Row(kernel.name, reason, None if reason else kernel.cost(work)))
+    return Explanation(choose(name, work).name, tuple(rows))

@@ -1,0 +1,57 @@
+"""How a batch of sequences lies in memory: dense (T, B, ...), or packed (N, ...) with N the sum of the lengths."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnzoo.cells.contract import steps
+
+
+class Dense:
+    """Sequences of equal length, (T, B, ...)."""
+
+    batch_sizes: list[int] | None = None
+
+    def __init__(self, x: Tensor):
+        self.time, self.batch = x.shape[:2]
+
+    def steps(self, u: Any) -> list[Any]:
+        """The time steps of a pytree, T of (B, ...)."""
+        return steps(u)
+
+    def reverse(self, x: Tensor) -> Tensor:
+        """Every sequence from its end to its start."""
+        return x.flip(0)
+
+
+class Packed:
+    """Sequences of any length, longest first, as torch packs them: the rows alive at step 0, then at step 1, ..."""
+
+    def __init__(self, packed: PackedSequence):
+        self.packed = packed
+        self.batch_sizes: list[int] = packed.batch_sizes.tolist()
+        self.time, self.batch = len(self.batch_sizes), self.batch_sizes[0]
+
+    def steps(self, u: Any) -> list[Any]:
+        """The time steps of a pytree, T of (rows alive, ...)."""
+        return steps(u, self.batch_sizes)
+
+    def reverse(self, x: Tensor) -> Tensor:
+        """Every sequence from its end to its start, each within its own length."""
+        return x.index_select(0, self._mirrored)
+
+    @cached_property
+    def _mirrored(self) -> Tensor:
+        """For the row of (t, b), the row of (length_b - 1 - t, b); it is its own inverse."""
+        sizes = self.packed.batch_sizes
+        starts = sizes.cumsum(0) - sizes
+        t = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        b = torch.arange(len(t)) - starts[t]
+        lengths = (sizes[None, :] > torch.arange(self.batch)[:, None]).sum(1)
+        return (starts[lengths[b] - 1 - t] + b).to(self.packed.data.device)
+
+
+Layout = Dense | Packed

@@ -1,0 +1,124 @@
+"""The vendor's kernel: what nn.LSTM, nn.GRU and nn.RNN call (cuDNN, oneDNN, ATen), on the cells' own weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnzoo import states
+from rnnzoo.cells.contract import Cell
+from rnnzoo.cells.gru import GRU, CudnnGRU
+from rnnzoo.cells.lstm import LSTM, CudnnLSTM
+from rnnzoo.cells.plain import CudnnRNN, ReluRNN, TanhRNN
+from rnnzoo.cells.registry import name_of
+from rnnzoo.kernels.base import Kernel, Work, milliseconds
+from rnnzoo.kernels.layout import Packed
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A cell's equivalent in torch: its module, its operation, and cuDNN's name of it."""
+
+    module: Callable[..., nn.RNNBase]
+    operation: Callable[..., Any]
+    mode: str
+
+
+_LSTM = Vendor(nn.LSTM, torch.lstm, "LSTM")
+_GRU = Vendor(nn.GRU, torch.gru, "GRU")
+_TANH = Vendor(nn.RNN, torch.rnn_tanh, "RNN_TANH")
+_RELU = Vendor(nn.RNN, torch.rnn_relu, "RNN_RELU")
+
+# by exact class: a subclass may have other equations
+VENDORS: dict[type[Cell], Vendor] = {
+    LSTM: _LSTM,
+    CudnnLSTM: _LSTM,
+    GRU: _GRU,
+    CudnnGRU: _GRU,
+    TanhRNN: _TANH,
+    CudnnRNN: _TANH,
+    ReluRNN: _RELU,
+}
+
+
+class Native(Kernel):
+    """The whole stack, its directions, lengths and dropout in one call of torch's own operation."""
+
+    name = "native"
+
+    def why_not(self, work: Work) -> str | None:
+        first = work.layers[0][0]
+        vendor = VENDORS.get(type(first))
+        if vendor is None:
+            return f"{name_of(type(first))} has no torch equivalent"
+        for cell in work.cells:
+            if type(cell) is not type(first):
+                return f"the stack mixes {name_of(type(first))} and {name_of(type(cell))}"
+            if cell.hidden_size != first.hidden_size:
+                return f"hidden sizes differ: {first.hidden_size} and {cell.hidden_size}"
+            if cell.bias != first.bias:
+                return "some layers have biases and some have none"
+        if work.x.device.type == "mps" and isinstance(work.layout, Packed):
+            return "torch's MPS kernel takes no packed sequences"
+        return None
+
+    def cost(self, work: Work) -> float:
+        return milliseconds(work) + 0.002 * work.layout.time * len(work.cells)
+
+    def run(self, work: Work) -> tuple[Tensor, Any]:
+        x, layout, first = work.x, work.layout, work.layers[0][0]
+        vendor, state = VENDORS[type(first)], first.State
+        weights = flat_weights(work.layers)
+        if x.is_cuda:
+            lay_in_one_block(weights, work.layers, vendor.mode)
+        if work.hx is None:
+            shape = (len(work.cells), layout.batch, first.hidden_size)
+            zeros = torch.zeros(shape, dtype=x.dtype, device=x.device)
+            hx = (zeros,) * len(state._fields)
+        else:
+            hx = (work.hx,) if isinstance(work.hx, Tensor) else tuple(work.hx)
+        # cuDNN keeps what its backward needs only in training mode; dropout is 0 already where it does not apply
+        train = torch.is_grad_enabled()
+        options = (first.bias, len(work.layers), work.dropout, train, len(work.layers[0]) == 2)
+        h = hx if len(hx) > 1 else hx[0]
+        if isinstance(layout, Packed):
+            y, *last = vendor.operation(x, layout.packed.batch_sizes, h, weights, *options)
+        else:
+            y, *last = vendor.operation(x, h, weights, *options, False)
+        return y, state(*last) if len(last) > 1 else last[0]
+
+
+def flat_weights(layers: states.Layers) -> list[Tensor]:
+    """Weights in the order of nn.RNNBase: w_ih, w_hh, b_ih, b_hh of each layer and direction."""
+    return [p for directions in layers for cell in directions for p in cell._parameters.values() if p is not None]
+
+
+def lay_in_one_block(weights: list[Tensor], layers: states.Layers, mode: str) -> None:
+    """Moves CUDA weights into one block, as cuDNN wants them, unless they lie in one already.
+
+    Looked at in every call, which is cheap, so that it holds after ``.to``, deepcopy, loading and DDP alike:
+    otherwise cuDNN copies every weight in every call.
+    """
+    block = weights[0].untyped_storage().data_ptr()
+    if all(w.untyped_storage().data_ptr() == block for w in weights):
+        return
+    tied = len({w.data_ptr() for w in weights}) < len(weights)
+    if tied or not torch.backends.cudnn.is_acceptable(weights[0]) or not torch._use_cudnn_rnn_flatten_weight():
+        return
+    from torch.backends.cudnn import rnn as cudnn
+
+    first = layers[0][0]
+    with torch.cuda.device(weights[0].device), torch.no_grad():
+        torch._cudnn_rnn_flatten_weight(
+            weights,
+            4 if first.bias else 2,
+            first.input_size,
+            cudnn.get_cudnn_mode(mode),
+            first.hidden_size,
+            0,
+            len(layers),
+            False,
+            len(layers[0]) == 2,
+        )
