@@ -15,6 +15,7 @@ from rnnzoo.cells.registry import create
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels import Explanation, Work, check_kernel, choose, explain
 from rnnzoo.kernels.layout import Dense, Packed
+from rnnzoo.kernels.reference import check_state
 
 CellLike = str | type[Cell] | Callable[..., Cell]
 Sequences = Tensor | PackedSequence
@@ -59,8 +60,7 @@ class RNN(nn.Module):
     ):
         super().__init__()
         self.num_layers = at_least_one("num_layers", num_layers)
-        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise RnnZooError(f"dropout must be a probability in [0, 1), not {dropout!r}")
+        check_dropout(dropout)
         if dropout and num_layers == 1:
             warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=2)
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
@@ -69,9 +69,12 @@ class RNN(nn.Module):
             constants["bias"] = False
 
         def make(size: int) -> Cell:
-            if isinstance(cell, str | type):
-                return create(cell, size, hidden_size, **constants)
-            return cell(size, hidden_size, **constants)
+            if isinstance(cell, str | type | nn.Module) or not callable(cell):
+                return create(cell, size, hidden_size, **constants)  # type: ignore[arg-type]
+            made = cell(size, hidden_size, **constants)
+            if not isinstance(made, Cell):
+                raise RnnZooError(f"cell, called with ({size}, {hidden_size}), must make a Cell, not {made!r}")
+            return made
 
         with _defaults(device, dtype):
             self.layers = nn.ModuleList()
@@ -144,8 +147,9 @@ class RNN(nn.Module):
         for k, ((cell,), s) in enumerate(zip(self._cells, olds, strict=True)):
             if k and self.dropout and self.training:
                 x = nn.functional.dropout(x, self.dropout)
-            x, s = cell(x, s, **inputs)
-            news.append(s)
+            x, new = cell(x, s, **inputs)
+            check_state(cell, s, new)
+            news.append(new)
         hx = states.join(self._cells, news)
         return (x[0], _map(lambda a: a.squeeze(1), hx)) if unbatched else (x, hx)
 
@@ -240,7 +244,8 @@ class RNN(nn.Module):
         like = cell.like(x)
         if x.device != like.device:
             raise RnnZooError(f"x lies on {x.device}, the weights on {like.device}; move one with .to(...)")
-        if x.dtype != like.dtype and cell.gates and not torch.is_autocast_enabled(x.device.type):
+        exact = cell.gates or x.is_floating_point()  # a cell with a projection of its own may take whole numbers
+        if x.dtype != like.dtype and exact and not torch.is_autocast_enabled(x.device.type):
             raise RnnZooError(f"x must be {like.dtype}, as the weights, not {x.dtype}")
 
     def _check_names(self, inputs: dict[str, Any]) -> None:
@@ -270,6 +275,12 @@ class RNN(nn.Module):
         parts = [f"kernel={self._kernel!r}"]
         parts += [f"{n}={getattr(self, n)}" for n in ("batch_first", "dropout", "bidirectional") if getattr(self, n)]
         return ", ".join(parts)
+
+
+def check_dropout(p: float) -> None:
+    """Raises RnnZooError for a probability of dropout outside [0, 1)."""
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
+        raise RnnZooError(f"dropout must be a probability in [0, 1), not {p!r}")
 
 
 def torch_names(rnn: RNN) -> dict[str, str]:

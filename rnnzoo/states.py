@@ -31,12 +31,13 @@ def join(layers: Layers, finals: Sequence[Any]) -> Any:
 
 def split(layers: Layers, hx: Any) -> list[Any]:
     """The cells' states, one for each layer and direction, from a state in torch's shapes that has been checked."""
-    kind = layers[0][0].State
-    return [
-        kind(*row)
+    cells = [cell for directions in layers for cell in directions]
+    rows = [
+        row
         for layer in (hx if isinstance(hx, list) else [hx])
         for row in zip(*(a.unbind(0) for a in as_tuple(layer)), strict=True)
     ]
+    return [cell.State(*row) for cell, row in zip(cells, rows, strict=True)]
 
 
 def check(layers: Layers, hx: Any, batch: int, x: Tensor) -> None:

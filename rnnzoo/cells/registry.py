@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import typing
+import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
@@ -12,7 +13,8 @@ from rnnzoo.errors import RnnZooError, did_you_mean
 
 ENTRY_POINTS = "rnnzoo.cells"
 _CELLS: dict[str, type[Cell]] = {}
-_SIMPLE_TYPES: dict[Any, Any] = {bool: bool, int: int, float: (int, float), str: str}
+_SIMPLE_TYPES: dict[str, Any] = {"bool": bool, "int": int, "float": (int, float), "str": str}
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 C = typing.TypeVar("C", bound=type[Cell])
 
@@ -35,9 +37,12 @@ def register(name: str) -> Callable[[C], C]:
 
 
 def list_cells() -> dict[str, type[Cell]]:
-    """Every registered cell by name, those of installed packages included."""
+    """Every registered cell by name, those of installed packages included; one that cannot be loaded is warned of."""
     for point in entry_points(group=ENTRY_POINTS):
-        _load(point)
+        try:
+            _load(point)
+        except RnnZooError as error:
+            warnings.warn(f"entry point {point.name!r} is left out: {error}", stacklevel=2)
     return dict(sorted(_CELLS.items()))
 
 
@@ -74,21 +79,30 @@ def create(cell: str | type[Cell], input_size: int, hidden_size: int, **constant
 
 def constants_of(cls: type[Cell]) -> dict[str, inspect.Parameter]:
     """The keyword arguments that a cell takes besides its sizes."""
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+    constants: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        own = list(inspect.signature(vars(base)["__init__"]).parameters.values())
+        # self and the two sizes come first
+        constants |= {p.name: p for p in own[3:] if p.kind in _NAMED and p.name not in constants}
+        if not any(p.kind is p.VAR_KEYWORD for p in own):  # **kwargs are the next class's
+            break
+    return constants
 
 
 def check_constants(cls: type[Cell], constants: dict[str, Any]) -> None:
     """Raises RnnZooError for an argument that the cell does not have, or one of another type."""
     known, cell = constants_of(cls), name_of(cls)
-    hints = typing.get_type_hints(cls.__init__)
     for name, value in constants.items():
         if name not in known:
             has = ", ".join(known) or "none"
             raise RnnZooError(f"cell {cell!r} has no argument {name!r}{did_you_mean(name, known)} it has: {has}")
-        expected = _SIMPLE_TYPES.get(hints.get(name))  # other annotations are the cell's to check
+        annotation = known[name].annotation  # a type, or with postponed evaluation its name
+        hint = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        expected = _SIMPLE_TYPES.get(hint)  # other annotations are the cell's to check
         if expected and (not isinstance(value, expected) or isinstance(value, bool) != (expected is bool)):
-            raise RnnZooError(f"argument {name!r} of cell {cell!r} must be {hints[name].__name__}, not {value!r}")
+            raise RnnZooError(f"argument {name!r} of cell {cell!r} must be {hint}, not {value!r}")
     required = [name for name, p in known.items() if p.default is p.empty and name not in constants]
     if required:
         raise RnnZooError(f"cell {cell!r} needs a value for {', '.join(map(repr, required))}")

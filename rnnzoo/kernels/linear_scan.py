@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rnnzoo.cells.contract import Cell, LinearCell
 from rnnzoo.cells.registry import name_of
+from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
 
@@ -66,6 +67,22 @@ class LinearScan(LayerKernel):
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
         assert isinstance(cell, LinearCell)  # why_not has seen to it
-        a, b = (c.to(s.h.dtype) for c in cell.coefficients(u))
+        a, b = (self._fitted(name, c, cell, s.h, layout) for name, c in zip("ab", cell.coefficients(u), strict=True))
         h = Scan.apply(a, b, s.h)
-        return h, type(s)(h[-1])
+        emitted = cell.emit(type(s)(h.flatten(0, 1)))  # emit knows rows, not time
+        return emitted.unflatten(0, h.shape[:2]), type(s)(h[-1])
+
+    @staticmethod
+    def _fitted(name: str, c: Tensor, cell: Cell, h: Tensor, layout: Layout) -> Tensor:
+        """A coefficient in the state's dtype, spread over the state's shape."""
+        shape = (layout.time, *h.shape)
+        try:
+            spread = c.expand(shape)
+        except RuntimeError:
+            spread = None
+        if spread is None or (c.is_complex() and not h.is_complex()):
+            raise RnnZooError(
+                f"cell {type(cell).__name__} returned the coefficient {name} as {c.dtype} of shape {tuple(c.shape)};"
+                f" its state needs {h.dtype} of {shape}"
+            )
+        return spread.to(h.dtype)

@@ -80,7 +80,7 @@ class Native(Kernel):
         else:
             hx = (work.hx,) if isinstance(work.hx, Tensor) else tuple(work.hx)
         # cuDNN keeps what its backward needs only in training mode; dropout is 0 already where it does not apply
-        train = torch.is_grad_enabled()
+        train = torch.is_grad_enabled() or work.dropout > 0
         options = (first.bias, len(work.layers), work.dropout, train, len(work.layers[0]) == 2)
         h = hx if len(hx) > 1 else hx[0]
         if isinstance(layout, Packed):
@@ -91,8 +91,12 @@ class Native(Kernel):
 
 
 def flat_weights(layers: states.Layers) -> list[Tensor]:
-    """Weights in the order of nn.RNNBase: w_ih, w_hh, b_ih, b_hh of each layer and direction."""
-    return [p for directions in layers for cell in directions for p in cell._parameters.values() if p is not None]
+    """Weights in the order of nn.RNNBase: w_ih, w_hh, b_ih, b_hh of each layer and direction.
+
+    By name, not as the module lists them: weight norm and pruning put what is derived in a parameter's place.
+    """
+    cells = (cell for directions in layers for cell in directions)
+    return [getattr(cell, name) for cell in cells for name, shape in cell.parameter_shapes().items() if shape]
 
 
 def lay_in_one_block(weights: list[Tensor], layers: states.Layers, mode: str) -> None:

@@ -1,0 +1,34 @@
+# make demo   trains a character language model on real text
+# make test   runs every test
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-long lint format help
+help:
+	@sed -n 's/^# //p' Makefile
+
+# set up once; again only when what is to be installed has changed
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "rnnzoo needs Python 3.11 to 3.13, not " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
+	touch $@
+
+demo: $(READY)
+	$(BIN)/rnnzoo fit --config configs/char_lm.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-long: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .

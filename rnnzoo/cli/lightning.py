@@ -1,0 +1,259 @@
+"""``rnnzoo fit | validate | test | predict``: a thin LightningCLI.
+
+Configs are OmegaConf's, interpolated once every file and the command line are merged; the defaults of the package
+lie under all of them. A checkpoint's settings win over a config's, and the command line's over both where they may
+change.
+"""
+
+import importlib
+import inspect
+import logging
+import os
+import re
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import torch
+from jsonargparse import ArgumentError
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf.errors import OmegaConfBaseException
+
+from rnnzoo.data import CharTextData, SeriesData
+from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.tasks import Forecaster, LanguageModel
+from rnnzoo.tasks.base import Task, contradictions
+from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.training.predictions import ParquetPredictions
+
+__all__ = ["CharTextData", "Forecaster", "LanguageModel", "SeriesData", "ZooCLI"]  # imported: known by short names
+
+_GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler", "seed_everything", "ckpt_path")
+DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
+
+
+class ZooCLI(LightningCLI):
+    """LightningCLI for the tasks and data modules of rnnzoo, and for a user's own."""
+
+    def __init__(self, command: str, args: list[str]):
+        self.command, self.given = command, args
+        each: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(DEFAULTS)]}
+        super().__init__(
+            model_class=Task,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={
+                "parser_mode": "omegaconf+",
+                "exit_on_error": False,
+                **{name: dict(each) for name in self.subcommands()},
+            },
+            load_from_checkpoint_support=False,  # a task stores its own settings, the same way without this command
+        )
+
+    # ---- parsing
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        self._preparing = subcommand
+        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
+        parser.link_arguments("data.scaling", "model.init_args.scaling", apply_on="instantiate")
+        if self._preparing == "predict":
+            parser.add_lightning_class_args(ParquetPredictions, "predictions")
+            parser.set_defaults({"predictions.path": "predictions.parquet"})
+
+    def _parse_ckpt_path(self) -> None:
+        """Takes from a checkpoint what belongs to its weights; Lightning's own lets it override the command line."""
+        config = self.config[self.config.subcommand]
+        model, data = config.get("model"), config.get("data")
+        settings = model.get("init_args", {}) if model else {}
+        resumed, pretrained = config.get("ckpt_path"), settings.get("pretrained")
+        if resumed in ("best", "last", "hpc"):
+            raise RnnZooError(f"ckpt_path must be a file here, not {resumed!r}: nothing has been trained yet")
+        path, argument = (resumed, "ckpt_path") if resumed else (pretrained, "model.pretrained")
+        if not path:
+            if self.command != "fit":
+                raise RnnZooError(f"{self.command} needs a checkpoint: --ckpt_path <run>/checkpoints/best.ckpt")
+            return
+        content = read_checkpoint(path, argument)
+        if model.class_path.rpartition(".")[2] != content["rnnzoo"]["task"].rpartition(".")[2]:
+            raise RnnZooError(
+                f"{argument} {path!r} holds a {content['rnnzoo']['task']}, but the model is {model.class_path}"
+            )
+        saved = content["hyper_parameters"]
+        typed = self._typed("model")
+        may_change: frozenset[str] = LanguageModel.may_change
+        given = {key: settings[key] for key in typed if key in settings}
+        given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
+        wrong = contradictions(saved, given, may_change)
+        if wrong:
+            raise RnnZooError(f"the command line contradicts {argument} {path!r}: {'; '.join(wrong)}")
+        fresh = may_change if argument == "model.pretrained" else frozenset()
+        for key, value in saved.items():
+            if key in settings and key not in typed and key not in fresh:
+                settings[key] = value
+        init = data.get("init_args", {}) if data else {}
+        target = "vocabulary" if argument == "ckpt_path" else "pretrained"
+        if target in init and not init.get("vocabulary"):
+            init[target] = str(path)
+
+    def _typed(self, group: str) -> set[str]:
+        """The settings of a group that stand on the command line itself."""
+        pattern = re.compile(rf"--{group}\.(?:init_args\.)?([A-Za-z_]\w*)")
+        return {match[1] for argument in self.given if (match := pattern.match(argument))}
+
+    # ---- running
+
+    def before_instantiate_classes(self) -> None:
+        trainer = self.config[self.command].trainer
+        accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
+        if accelerator in ("gpu", "cuda") and not torch.accelerator.is_available():
+            raise RnnZooError(f"trainer.accelerator is {accelerator!r}, but torch finds no GPU here; 'cpu' would run")
+        on_gpu = accelerator not in ("cpu", None) and torch.accelerator.is_available()
+        there = torch.accelerator.device_count() if on_gpu else os.cpu_count() or 1
+        wanted = int(devices) if str(devices).isdigit() else 1
+        if wanted > there:
+            kind = "accelerators" if on_gpu else "processor cores"
+            raise RnnZooError(f"trainer.devices is {devices}, but this machine has {there} {kind}")
+        folder = self._output_folder(trainer)
+        if self.command == "fit" and not _can_write(folder):
+            raise RnnZooError(
+                f"the run cannot be written to {str(folder)!r}: no folder can be made there;"
+                " --trainer.logger.save_dir or --trainer.default_root_dir says where"
+            )
+
+    @staticmethod
+    def _output_folder(trainer: Any) -> Path:
+        logger = trainer.get("logger")
+        settings = logger.get("init_args", {}) if isinstance(logger, jsonargparse.Namespace) else {}
+        return Path(settings.get("save_dir") or trainer.get("default_root_dir") or ".")
+
+    def before_fit(self) -> None:
+        say(self.model.report())
+
+    def after_fit(self) -> None:
+        """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""
+        trainer = self.trainer
+        best = getattr(trainer.checkpoint_callback, "best_model_path", None)
+        if trainer.interrupted or not best:
+            return
+        trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)
+        say("")
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        for line in self.model.closing_lines(metrics, self.datamodule, relative(best)):
+            say(line)
+
+    def after_validate(self) -> None:
+        self._say_metrics()
+
+    def after_test(self) -> None:
+        self._say_metrics()
+
+    def _say_metrics(self) -> None:
+        for name, value in sorted(self.trainer.callback_metrics.items()):
+            say(f"{name}: {float(value):.4f}")
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Prints, on one process only."""
+    print(line, flush=True)
+
+
+def relative(path: str) -> str:
+    """A path as a user would type it."""
+    inside = os.path.relpath(path)
+    return path if inside.startswith("..") else inside
+
+
+def run_lightning(command: str, args: list[str]) -> int:
+    """Runs one of Lightning's commands."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own use of torch
+    jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    sys.argv[1:] = [command, *with_own_config(args)]  # Lightning starts the other processes of a run by this line
+    ZooCLI(command, sys.argv[2:])
+    return 0
+
+
+def with_own_config(args: list[str]) -> list[str]:
+    """`args`, with the config that lies in a checkpoint's run folder where a checkpoint is all that was given."""
+    text = " ".join(args)
+    if re.search(r"(^| )(--config|-c|--model|--data)\b", text):
+        return args
+    for k, argument in enumerate(args):
+        path = argument.partition("=")[2] if argument.startswith("--ckpt_path=") else ""
+        if argument == "--ckpt_path" and k + 1 < len(args):
+            path = args[k + 1]
+        config = Path(path).parent.parent / "config.yaml"
+        if path and Path(path).is_file() and config.is_file():
+            return ["--config", str(config), *args]
+    return args
+
+
+def explain_parsing(error: BaseException) -> str | None:
+    """One line for what Lightning, jsonargparse or OmegaConf say of a user's settings; None for anything else."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ArgumentError):
+        return _explain_setting(text)
+    if isinstance(error, OmegaConfBaseException):
+        return f"config: {text}"
+    return text if isinstance(error, MisconfigurationException) else None
+
+
+def _explain_setting(text: str) -> str:
+    """What jsonargparse says of a setting, without its account of every type that the setting could have had."""
+    if found := re.search(r"given class_path '([\w.]+)': (?:Key|Option) '([\w.]+)' is not accepted", text):
+        takes = list(inspect.signature(_import_class(found[1])).parameters)
+        return f"{found[1]} has no setting {found[2]!r}{did_you_mean(found[2], takes)} it has: {', '.join(takes)}"
+    if found := re.search(r"does not accept option '([\w.]+)'", text):
+        key = found[1].partition(".")[0]
+        return f"config key {found[1]!r} is unknown{did_you_mean(key, _GROUPS)} there are: {', '.join(_GROUPS)}"
+    if found := re.search(
+        r'Parser key "(\w+)":.*?given class_path .*?Parser key "([\w.]+)": (.*?)( - Expected|$)', text
+    ):
+        return f"{found[1]}.{found[2]}: {_plain_types(found[3])}"
+    if found := re.search(r"unrecognized arguments: --(\w+)\.(\w+)", text):
+        has = list(inspect.signature(Trainer).parameters) if found[1] == "trainer" else list(_GROUPS)
+        near = did_you_mean(found[2] if found[1] == "trainer" else found[1], has)
+        return f"unknown setting --{found[1]}.{found[2]}{near} `rnnzoo fit --help` lists them"
+    union = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*Given value: (.*)"
+    if found := re.search(rf'Parser key "([\w.]+)":.*?{union}', text, re.IGNORECASE):
+        return f"{found[1]} is {found[3]!r}; it takes {_plain_types(found[2])}"
+    if found := re.search(r"arguments are required: (.*)", text):
+        return f"{found[1]} missing: give a config, such as --config configs/char_lm.yaml"
+    return _plain_types(text)
+
+
+def _plain_types(text: str) -> str:
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", text)
+    return re.sub(r"typing\.Literal(\[.*?\])", r"one of \1", text).replace("NoneType", "null")
+
+
+def _import_class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether `folder`, or the folders that are missing to it, could be made and written."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    try:
+        with tempfile.TemporaryDirectory(dir=folder):
+            return True
+    except OSError:
+        return False

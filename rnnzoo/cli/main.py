@@ -1,0 +1,100 @@
+"""Where ``rnnzoo`` starts: which command, and one clear line for what a user got wrong.
+
+Nothing heavy is imported here, so that ``rnnzoo --help`` answers at once.
+"""
+
+import os
+import sys
+
+from rnnzoo import __version__
+from rnnzoo.errors import RnnZooError, did_you_mean
+
+LIGHTNING = {
+    "fit": "train a model, and report what it reached on held-out data",
+    "validate": "evaluate a checkpoint on the validation data",
+    "test": "evaluate a checkpoint on the test data",
+    "predict": "write a checkpoint's predictions to a Parquet file",
+}
+OTHERS = {
+    "generate": "sample text from a language model's checkpoint",
+    "cells": "list the cells, or print the equations of one",
+    "check": "run the conformance checks on a cell",
+}
+
+
+def usage() -> str:
+    """The text of ``rnnzoo --help``."""
+    lines = [f"  {name:10} {what}" for name, what in {**LIGHTNING, **OTHERS}.items()]
+    return "\n".join(
+        [
+            "usage: rnnzoo [--version] [--debug] COMMAND ...",
+            "",
+            "Recurrent cells written once, in ten lines, and trained at speed.",
+            "",
+            *lines,
+            "",
+            "`rnnzoo COMMAND --help` says more; --debug shows the traceback of an error.",
+            "Start with: rnnzoo fit --config configs/char_lm.yaml",
+        ]
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs a command; returns its exit status."""
+    args = sys.argv[1:] if args is None else list(args)
+    debug = "--debug" in args
+    args = [a for a in args if a != "--debug"]
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if args[0] == "--version":
+        print(f"rnnzoo {__version__}")
+        return 0
+    # a user's own cells lie in the working directory, which an installed command does not search by itself
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return run(args[0], args[1:])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `rnnzoo generate ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if debug:
+            raise
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"rnnzoo: error: {message}", file=sys.stderr)
+        return 2
+
+
+def run(command: str, args: list[str]) -> int:
+    """Runs one command; a command's own imports happen here and not before."""
+    if command in LIGHTNING:
+        from rnnzoo.cli.lightning import run_lightning
+
+        return run_lightning(command, args)
+    if command in OTHERS:
+        from rnnzoo.cli import commands
+
+        return getattr(commands, command)(args)
+    known = [*LIGHTNING, *OTHERS]
+    raise RnnZooError(f"unknown command {command!r}{did_you_mean(command, known)} there are: {', '.join(known)}")
+
+
+def explain(error: BaseException) -> str | None:
+    """The one line to print for an error that a user can mend, or None for one that is ours."""
+    inner: BaseException | None = error
+    while inner is not None:  # jsonargparse wraps what a class raises while it is built
+        if isinstance(inner, RnnZooError):
+            return str(inner)
+        inner = inner.__cause__ or inner.__context__
+    if isinstance(error, OSError) and error.filename:
+        return f"{str(error.filename)!r} cannot be read or written: {error.strerror}"
+    if "jsonargparse" in sys.modules:
+        from rnnzoo.cli.lightning import explain_parsing
+
+        return explain_parsing(error)
+    return None

@@ -1,0 +1,73 @@
+"""The past of a series in, quantiles of its next steps out, all at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnzoo.cells.contract import at_least_one
+from rnnzoo.rnn import RNN, check_dropout
+
+
+class ForecastModel(nn.Module):
+    """An RNN over what is left of a series when its season is taken away, and a direct head for every step ahead.
+
+    ::
+
+        d_s = y_s - y_{s-season}                              how much each value differs from a season before
+        m = mean of the last `level` of d                     the shift that now holds
+        forecast_h = y_{t+h-season} + m + scale RNN((d - m) / scale)_h
+
+    Args:
+        cell: a cell's registered name or import path.
+        hidden_size: features of the hidden state.
+        num_layers: cells on top of each other.
+        dropout: between layers and before the head; in [0, 1).
+        kernel: what runs the RNN.
+        horizon: steps to forecast.
+        season: steps after which the series resembles itself; 1 for a series without a season.
+        level: steps whose mean difference is the shift.
+        quantiles: to forecast, each in (0, 1).
+        scale: what counts as one unit of difference, in the series' own.
+        constants: the cell's own arguments.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        *,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        kernel: str,
+        horizon: int,
+        season: int,
+        level: int,
+        quantiles: Sequence[float],
+        scale: float,
+        **constants: Any,
+    ):
+        super().__init__()
+        self.horizon, self.season, self.level = horizon, season, level
+        for name in ("horizon", "season", "level"):
+            at_least_one(name, getattr(self, name))
+        check_dropout(dropout)
+        between = dropout if num_layers > 1 else 0.0
+        self.rnn = RNN(cell, 1, hidden_size, num_layers, batch_first=True, dropout=between, kernel=kernel, **constants)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.rnn.output_size, horizon * len(quantiles))
+        self.scale = scale
+
+    def forward(self, past: Tensor) -> Tensor:
+        """Quantiles (B, horizon, Q) in the series' own unit, from its `past` (B, context + season)."""
+        d = past[:, self.season :] - past[:, : -self.season]
+        m = d[:, -self.level :].mean(1, keepdim=True)
+        y, _ = self.rnn(((d - m) / self.scale)[..., None])
+        left = self.head(self.dropout(y[:, -1])).float().view(len(past), self.horizon, -1)
+        return (self.seasonal_naive(past) + m)[..., None] + self.scale * left
+
+    def seasonal_naive(self, past: Tensor) -> Tensor:
+        """The values of one season before, (B, horizon)."""
+        ahead = torch.arange(self.horizon, device=past.device) % self.season
+        return past[:, -self.season :][:, ahead]

@@ -1,0 +1,169 @@
+"""What every task shares: the optimizer and its schedule, losses and metrics, and what a checkpoint says of itself."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+from torchmetrics import MeanMetric, MetricCollection
+
+from rnnzoo import __version__
+from rnnzoo.cells.registry import check_constants, find, name_of
+from rnnzoo.errors import RnnZooError
+from rnnzoo.rnn import RNN
+
+Schedule = Literal["one_cycle", "cosine", "constant"]
+STAGES = ("train", "val", "test")
+_PROGRESS = {"last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial"}  # of a scheduler
+_CYCLED = {"lr", "betas", "momentum"}  # of a parameter group, which a schedule moves
+
+
+class Task(LightningModule):
+    """The base of the LightningModules: AdamW on a schedule, a loss, and torchmetrics, all named alike.
+
+    A task logs ``train_loss`` per step, and ``val_loss``, ``test_loss`` and its own metrics per epoch. Gradients are
+    clipped by the Trainer (``gradient_clip_val``).
+
+    Args:
+        learning_rate: the highest of the schedule.
+        weight_decay: AdamW's.
+        schedule: of the learning rate over the whole run: "one_cycle" (Smith & Topin 2018), "cosine" or "constant".
+
+    Raises:
+        RnnZooError: a learning rate or weight decay out of range, or an unknown schedule.
+    """
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"learning_rate", "weight_decay", "schedule", "kernel", "dropout"})
+
+    def __init__(self, *, learning_rate: float, weight_decay: float, schedule: Schedule):
+        super().__init__()
+        if not learning_rate > 0:
+            raise RnnZooError(f"learning_rate must be above 0, not {learning_rate}")
+        if not weight_decay >= 0:
+            raise RnnZooError(f"weight_decay must be 0 or more, not {weight_decay}")
+        if schedule not in get_args(Schedule):
+            raise RnnZooError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}")
+        self.learning_rate, self.weight_decay, self.schedule = learning_rate, weight_decay, schedule
+        self.losses = MetricCollection({f"{stage}_loss": MeanMetric() for stage in STAGES[1:]}, compute_groups=False)
+        self._fresh: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
+
+    @property
+    def rnn(self) -> RNN:
+        """The recurrent layers."""
+        raise RnnZooError(f"{type(self).__name__} must define rnn")
+
+    def report(self) -> str:
+        """One line: which cell, how large, and which kernel runs it."""
+        rnn = self.rnn
+        explanation = rnn.explain(self.example_input())
+        cell = name_of(type(rnn._cells[0][0]))
+        weights = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        threads = f"{torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
+        return (
+            f"{cell}, {rnn.num_layers} x {rnn.hidden_size} units, {weights:,} parameters in all;"
+            f" runs by kernel {explanation.chosen!r} on {threads}"
+        )
+
+    def example_input(self) -> Tensor:
+        """Something like what the RNN gets in a training step, for ``explain``."""
+        shape = (32, 128) if self.rnn.batch_first else (128, 32)
+        return torch.zeros(*shape, self.rnn.input_size, device=self.device, dtype=self.dtype)  # type: ignore[arg-type]
+
+    def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
+        """What the command line prints after a run: what was reached, where the checkpoint lies, what to try next."""
+        reached = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()) if name.startswith("test"))
+        return [f"held-out: {reached}", f"checkpoint: {checkpoint}"]
+
+    # ---- optimizer and schedule
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        scheduler = self._scheduler(optimizer)
+        groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+        self._fresh = (dict(scheduler.state_dict()), groups)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _scheduler(self, optimizer: Optimizer) -> LRScheduler:
+        if self.schedule == "constant":
+            return LambdaLR(optimizer, _constant)
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf") or steps < 1:
+            raise RnnZooError(
+                f"schedule={self.schedule!r} needs to know where the run ends: set trainer.max_epochs or"
+                f" trainer.max_steps (now {self.trainer.max_epochs} and {self.trainer.max_steps}),"
+                " or schedule='constant'"
+            )
+        if self.schedule == "cosine":
+            return CosineAnnealingLR(optimizer, T_max=int(steps))
+        return OneCycleLR(optimizer, max_lr=self.learning_rate, total_steps=int(steps), pct_start=0.1)
+
+    def on_train_start(self) -> None:
+        """After a resume: a learning rate, decay or number of epochs that was changed wins over the checkpoint's."""
+        if self._fresh is None or self.trainer.global_step == 0:
+            return
+        fresh, groups = self._fresh
+        optimizer, scheduler = self.trainer.optimizers[0], self.trainer.lr_scheduler_configs[0].scheduler
+        assert isinstance(scheduler, LRScheduler)  # configure_optimizers made it
+        now = scheduler.state_dict()
+        settings = {k: v for k, v in fresh.items() if k not in _PROGRESS}
+        same = settings == {k: now.get(k) for k in settings} and all(
+            all(new[k] == old.get(k) for k in new if k not in _CYCLED)
+            for new, old in zip(groups, optimizer.param_groups, strict=True)
+        )
+        if same:
+            return
+        done = scheduler.last_epoch
+        for group, new in zip(optimizer.param_groups, groups, strict=True):
+            group.update(new)
+        scheduler.load_state_dict(dict(fresh))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it wants optimizer steps between; those were made before the resume
+            for _ in range(min(done, getattr(scheduler, "total_steps", done + 1) - 1)):
+                scheduler.step()
+
+    # ---- logging
+
+    def log_train(self, loss: Tensor) -> None:
+        """Logs a training step's loss, and shows it in the progress bar."""
+        self.log("train_loss", loss, prog_bar=True)
+
+    def log_eval(self, stage: str, loss: Tensor, weight: Tensor | float) -> None:
+        """Adds `loss`, a mean over `weight` items, to the epoch's mean over all items and processes."""
+        metric = self.losses[f"{stage}_loss"]
+        metric.update(loss, weight)
+        self.log(f"{stage}_loss", metric, prog_bar=stage == "val", on_epoch=True)
+
+    # ---- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        kind = type(self)
+        checkpoint["rnnzoo"] = {"task": f"{kind.__module__}.{kind.__qualname__}", "version": __version__}
+
+
+def _constant(step: int) -> float:
+    return 1.0
+
+
+def cell_and_constants(cell: Any, constants: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """What a checkpoint keeps of a cell: its registered name or import path, and its own arguments, checked."""
+    cls, constants = find(cell), dict(constants or {})
+    check_constants(cls, constants)
+    return name_of(cls), constants
+
+
+def contradictions(saved: Mapping[str, Any], given: Mapping[str, Any], may_change: frozenset[str]) -> list[str]:
+    """For every setting that must be the checkpoint's and is not: its name and both values."""
+    return [
+        f"{key} is {_plain(value)!r} but the checkpoint has {_plain(saved[key])!r}"
+        for key, value in given.items()
+        if key in saved and key not in may_change and _plain(value) != _plain(saved[key])
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else (value or {}) if isinstance(value, dict) else value

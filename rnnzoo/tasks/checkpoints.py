@@ -1,0 +1,53 @@
+"""Checkpoints read without building a model: what they were made with, and whether they are ours."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnnzoo.errors import RnnZooError
+
+
+def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str, Any]:
+    """The content of a checkpoint written by a Task, on the CPU.
+
+    Raises:
+        RnnZooError: there is no such file, it is truncated, or it is no checkpoint of rnnzoo.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise RnnZooError(f"{argument} {str(path)!r} {what}; a run keeps its checkpoints in <run>/checkpoints/*.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for a file that is not, or is no longer, a checkpoint
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise RnnZooError(f"{argument} {str(path)!r} cannot be read: truncated, or no checkpoint ({reason})") from error
+    if not isinstance(content, dict) or "rnnzoo" not in content or "hyper_parameters" not in content:
+        raise RnnZooError(f"{argument} {str(path)!r} is no checkpoint of rnnzoo")
+    return content
+
+
+def load_task(path: str | Path, argument: str = "checkpoint") -> Any:
+    """The task that a checkpoint holds, ready to use, on the CPU.
+
+    Raises:
+        RnnZooError: as `read_checkpoint`, or its cell cannot be found.
+    """
+    content = read_checkpoint(path, argument)
+    kind = task_class(content, path)
+    task = kind(**content["hyper_parameters"])
+    task.load_state_dict(content["state_dict"])
+    return task.eval()
+
+
+def task_class(content: dict[str, Any], path: str | Path) -> type:
+    """The class of the task that wrote a checkpoint."""
+    module, _, name = content["rnnzoo"]["task"].rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RnnZooError(
+            f"checkpoint {str(path)!r} was written by {module}.{name}, which cannot be imported: {error}"
+        ) from error

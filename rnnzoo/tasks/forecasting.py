@@ -1,0 +1,137 @@
+"""Forecasts of a series as quantiles, judged beside the seasonal-naive forecast."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+
+from rnnzoo.data.windows import Window
+from rnnzoo.errors import RnnZooError
+from rnnzoo.models.forecast_model import ForecastModel
+from rnnzoo.rnn import RNN
+from rnnzoo.tasks.base import Schedule, Task, cell_and_constants
+
+
+class Forecaster(Task):
+    """Forecasts `horizon` steps of a series as quantiles, by the pinball loss (Koenker & Bassett 1978).
+
+    Logs the mean absolute scaled error of the median (``val_mase``, ``test_mase``; Hyndman & Koehler 2006), scaled by
+    the error in the training part of repeating the season before, and that of the seasonal-naive forecast on the
+    same windows (``..._mase_naive``).
+
+    Args:
+        scaling: of the training part, in the series' unit: "mean", "std", and "seasonal_error", the mean absolute
+            difference from one season before; from the data on the command line.
+        cell: a cell's registered name or import path.
+        cell_args: the cell's own arguments.
+        hidden_size: features of the hidden state.
+        num_layers: cells on top of each other.
+        dropout: between layers and before the head; in [0, 1).
+        kernel: what runs the RNN: "auto" or a kernel's name.
+        horizon: steps to forecast.
+        season: steps after which the series resembles itself; 1 for a series without a season.
+        level: steps, the last ones, over which the shift from one season before is averaged.
+        quantiles: to forecast, rising, each in (0, 1), 0.5 among them.
+        learning_rate: the highest of the schedule.
+        weight_decay: AdamW's.
+        schedule: of the learning rate over the whole run.
+
+    Raises:
+        RnnZooError: an argument out of range, or a cell that cannot be had.
+    """
+
+    def __init__(
+        self,
+        scaling: dict[str, float],
+        cell: str = "gru",
+        cell_args: dict[str, Any] | None = None,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        kernel: str = "auto",
+        horizon: int = 48,
+        season: int = 336,
+        level: int = 48,
+        quantiles: list[float] = [0.1, 0.5, 0.9],  # noqa: B006  # never changed; a list is what YAML gives
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.01,
+        schedule: Schedule = "one_cycle",
+    ):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule)
+        quantiles = list(quantiles)
+        if 0.5 not in quantiles or sorted(set(quantiles)) != quantiles or not 0 < quantiles[0] <= quantiles[-1] < 1:
+            raise RnnZooError(f"quantiles must rise, lie in (0, 1) and have 0.5 among them, not {quantiles}")
+        cell, constants = cell_and_constants(cell, cell_args)
+        self.save_hyperparameters()
+        self.scale = float(scaling["seasonal_error"])
+        self.model = ForecastModel(
+            cell,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            kernel=kernel,
+            horizon=horizon,
+            season=season,
+            level=level,
+            quantiles=quantiles,
+            scale=self.scale,
+            **constants,
+        )
+        self.register_buffer("quantiles", torch.tensor(quantiles), persistent=False)
+        self.median = quantiles.index(0.5)
+        names = [f"{stage}_{name}" for stage in ("val", "test") for name in ("mase", "mase_naive")]
+        self.errors = MetricCollection({name: MeanMetric() for name in names}, compute_groups=False)
+
+    quantiles: Tensor
+
+    @property
+    def rnn(self) -> RNN:
+        return self.model.rnn
+
+    def forward(self, past: Tensor) -> Tensor:
+        """Quantiles (B, horizon, Q), rising, from the series' `past` (B, context + season), in the series' unit."""
+        return self.model(past).sort(-1).values
+
+    def training_step(self, batch: Window, index: int) -> Tensor:
+        loss = self._pinball(self.model(batch.past), batch.future)
+        self.log_train(loss)
+        return loss
+
+    def validation_step(self, batch: Window, index: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Window, index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
+        """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
+        forecast = self(batch.past)
+        step = torch.arange(1, forecast.shape[1] + 1, device=self.device)
+        columns = {"origin": batch.origin.repeat_interleave(len(step)), "step": step.repeat(len(batch.origin))}
+        return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles.tolist())}
+
+    def _pinball(self, forecast: Tensor, future: Tensor) -> Tensor:
+        """The mean pinball loss, in units of the seasonal error."""
+        error = (future[..., None] - forecast) / self.scale
+        return torch.maximum(self.quantiles * error, (self.quantiles - 1) * error).mean()
+
+    def _evaluate(self, batch: Window, stage: str) -> None:
+        forecast, rows = self(batch.past), len(batch.past)
+        self.log_eval(stage, self._pinball(forecast, batch.future), rows)
+        naive = self.model.seasonal_naive(batch.past)
+        for name, point in ((f"{stage}_mase", forecast[..., self.median]), (f"{stage}_mase_naive", naive)):
+            self.errors[name].update((batch.future - point).abs().mean() / self.scale, rows)
+            self.log(name, self.errors[name], prog_bar=stage == "val", on_epoch=True)
+
+    def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
+        return [
+            f"held-out MASE: {metrics['test_mase']:.3f}; the seasonal-naive forecast's:"
+            f" {metrics['test_mase_naive']:.3f} (1 is the error of repeating the season before, in the training part)",
+            f"checkpoint: {checkpoint}",
+            "",
+            "Try next:",
+            f"  rnnzoo predict --ckpt_path {checkpoint} --predictions.path forecasts.parquet",
+            "  rnnzoo fit --config configs/forecast.yaml --model.cell lstm --model.hidden_size 128",
+            "  rnnzoo cells",
+        ]

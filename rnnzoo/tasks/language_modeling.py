@@ -1,0 +1,258 @@
+"""Language models over characters: trained on streams with carried state, fine-tuned, sampled from."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+
+from rnnzoo.data.streams import IGNORED, StreamBatch
+from rnnzoo.data.vocabulary import Vocabulary
+from rnnzoo.errors import RnnZooError
+from rnnzoo.models.token_model import TokenModel
+from rnnzoo.rnn import RNN
+from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, contradictions
+from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.training.carried_state import CarriedState
+
+LN2 = math.log(2)
+
+
+class LanguageModel(Task):
+    """Predicts each character from those before it; logs bits per character (``val_bpc``, ``test_bpc``).
+
+    Args:
+        vocabulary: the characters, in the order of their numbers; from the data on the command line.
+        cell: a cell's registered name or import path.
+        cell_args: the cell's own arguments.
+        embedding_size: features of a character's embedding.
+        hidden_size: features of the hidden state.
+        num_layers: cells on top of each other.
+        dropout: on the embeddings, between layers and before the head; in [0, 1).
+        kernel: what runs the RNN: "auto" or a kernel's name.
+        carry_state: whether a batch goes on from the state in which the last one ended (truncated backpropagation
+            through time), rather than from the initial state.
+        pretrained: a checkpoint whose weights to start from; those of characters in both vocabularies are kept.
+        learning_rate: the highest of the schedule.
+        weight_decay: AdamW's.
+        schedule: of the learning rate over the whole run.
+
+    Raises:
+        RnnZooError: an argument out of range, a cell that cannot be had, or a `pretrained` made with other settings.
+    """
+
+    may_change = Task.may_change | {"carry_state"}
+
+    def __init__(
+        self,
+        vocabulary: list[str],
+        cell: str = "lstm",
+        cell_args: dict[str, Any] | None = None,
+        embedding_size: int = 64,
+        hidden_size: int = 256,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        kernel: str = "auto",
+        carry_state: bool = True,
+        pretrained: str | None = None,
+        learning_rate: float = 4e-3,
+        weight_decay: float = 0.01,
+        schedule: Schedule = "one_cycle",
+    ):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule)
+        cell, constants = cell_and_constants(cell, cell_args)
+        self.save_hyperparameters(ignore=["pretrained"])
+        self.vocabulary = Vocabulary(vocabulary)
+        self.model = TokenModel(
+            len(vocabulary),
+            cell,
+            embedding_size=embedding_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            kernel=kernel,
+            **constants,
+        )
+        self.carry_state = carry_state
+        self._carried = CarriedState(self.model.rnn)
+        self.bits = MetricCollection({f"{stage}_bpc": MeanMetric() for stage in ("val", "test")}, compute_groups=False)
+        if pretrained is not None:
+            self._start_from(pretrained)
+
+    @property
+    def rnn(self) -> RNN:
+        return self.model.rnn
+
+    def forward(self, tokens: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """Logits (B, T, V) of the character after each of `tokens` (B, T), and the state to go on from."""
+        return self.model(tokens, hx)
+
+    # ---- training and evaluation
+
+    def on_train_epoch_start(self) -> None:
+        self._carried.reset("train")
+
+    def on_validation_epoch_start(self) -> None:
+        self._carried.reset("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._carried.reset("test")
+
+    def on_predict_epoch_start(self) -> None:
+        self._carried.reset("predict")
+
+    def training_step(self, batch: StreamBatch, index: int) -> Tensor:
+        loss = self._nats(batch, "train", "mean")
+        self.log_train(loss)
+        return loss
+
+    def validation_step(self, batch: StreamBatch, index: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: StreamBatch, index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: StreamBatch, index: int) -> dict[str, Tensor]:
+        """Of every character predicted: its position in the text, its number, its log-probability in nats."""
+        log_prob = -self._nats(batch, "predict", "none")
+        there = batch.targets != IGNORED
+        position = batch.positions[:, None] + torch.arange(batch.targets.shape[1], device=self.device)
+        return {"position": position[there], "token": batch.targets[there], "log_prob": log_prob[there]}
+
+    def describe_predictions(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a table of predictions, with characters where numbers were."""
+        characters = self.vocabulary.characters
+        return {**columns, "token": [characters[i] for i in columns["token"]]}
+
+    def _nats(self, batch: StreamBatch, stage: str, reduction: str) -> Tensor:
+        """-ln p of the targets, (B, T) or its mean; float32 whatever the precision."""
+        hx = self._carried[stage] if self.carry_state else None
+        logits, hx = self.model(batch.inputs, hx)
+        self._carried[stage] = hx
+        nats = F.cross_entropy(
+            logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction=reduction
+        )
+        return nats if reduction == "mean" else nats.view_as(batch.targets)
+
+    def _evaluate(self, batch: StreamBatch, stage: str) -> None:
+        count = (batch.targets != IGNORED).sum()
+        mean = self._nats(batch, stage, "none").sum() / count.clamp(min=1)
+        self.log_eval(stage, mean, count)
+        bits = self.bits[f"{stage}_bpc"]
+        bits.update(mean / LN2, count)
+        self.log(f"{stage}_bpc", bits, prog_bar=True, on_epoch=True)
+
+    # ---- sampling
+
+    def generate(
+        self,
+        prompt: str,
+        length: int,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[str]:
+        """Characters that go on from `prompt`, each as it is made: one step of the RNN with carried state.
+
+        Args:
+            prompt: at least one character, all of them known.
+            length: how many characters to make.
+            temperature: below 1 sharpens the distribution, above 1 flattens it.
+            top_p: sample from the fewest characters that together have this probability (Holtzman et al. 2020).
+            generator: of the random numbers, on the model's device.
+
+        Raises:
+            RnnZooError: an argument out of range, or a character that the model does not know.
+        """
+        check_sampling(prompt, length, temperature, top_p)
+        tokens = self.vocabulary.encode(prompt, "prompt").to(self.device)
+        return self._continue(tokens, length, temperature, top_p, generator)
+
+    def _continue(
+        self, tokens: Tensor, length: int, temperature: float, top_p: float, generator: torch.Generator | None
+    ) -> Iterator[str]:
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                logits, hx = self.model(tokens[None])
+                token = sample(logits[:, -1].float(), temperature, top_p, generator)
+            yield self.vocabulary.characters[int(token)]
+            for _ in range(length - 1):
+                with torch.inference_mode():
+                    logits, hx = self.model.step(token, hx)
+                    token = sample(logits.float(), temperature, top_p, generator)
+                yield self.vocabulary.characters[int(token)]
+        finally:
+            self.train(training)
+
+    def sample_text(self, prompt: str, length: int, seed: int = 0) -> str:
+        """`prompt` and `length` characters that go on from it, at temperature 0.7 and top-p 0.9."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return prompt + "".join(self.generate(prompt, length, temperature=0.7, top_p=0.9, generator=generator))
+
+    def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
+        opening = self.vocabulary.decode(next(iter(data.train_dataloader())).inputs[0, :16])
+        prompt = opening.strip().split("\n")[0] or self.vocabulary.characters[0]
+        return [
+            "A sample, at temperature 0.7 and top-p 0.9:",
+            "",
+            self.sample_text(prompt, 400),
+            "",
+            f"held-out bits per character: {metrics['test_bpc']:.3f}",
+            f"checkpoint: {checkpoint}",
+            "",
+            "Try next:",
+            f'  rnnzoo generate {checkpoint} --prompt "{prompt}" --length 400 --temperature 0.7',
+            f"  rnnzoo predict --ckpt_path {checkpoint}",
+            "  rnnzoo fit --config configs/char_lm.yaml --model.cell gru --model.hidden_size 128",
+        ]
+
+    # ---- fine-tuning
+
+    def _start_from(self, path: str) -> None:
+        """Loads the weights of a checkpoint, row by row where they belong to characters."""
+        content = read_checkpoint(path, "pretrained")
+        saved = content["hyper_parameters"]
+        given = {key: value for key, value in self.hparams.items() if key != "vocabulary"}
+        wrong = contradictions(saved, given, self.may_change)
+        if wrong:
+            raise RnnZooError(f"pretrained {path!r} was made with other settings: {'; '.join(wrong)}")
+        rows = {character: row for row, character in enumerate(saved["vocabulary"])}
+        pairs = [(row, rows[c]) for row, c in enumerate(self.vocabulary.characters) if c in rows]
+        if not pairs:
+            raise RnnZooError(f"pretrained {path!r} shares no character with this text")
+        new, old = (torch.tensor(side) for side in zip(*pairs, strict=True))
+        state = self.state_dict()
+        for name, tensor in content["state_dict"].items():
+            if name in ("model.embedding.weight", "model.head.weight", "model.head.bias"):
+                state[name][new] = tensor[old]
+            elif name in state:
+                state[name] = tensor
+        self.load_state_dict(state)
+
+
+def check_sampling(prompt: str, length: int, temperature: float, top_p: float) -> None:
+    """Raises RnnZooError for a setting of `generate` that is out of range."""
+    if not prompt:
+        raise RnnZooError("prompt is empty; give at least one character to go on from")
+    if length < 1:
+        raise RnnZooError(f"length must be at least 1, not {length}")
+    if not 0 < temperature < math.inf:
+        raise RnnZooError(f"temperature must be above 0, not {temperature}")
+    if not 0 < top_p <= 1:
+        raise RnnZooError(f"top_p must be in (0, 1], not {top_p}")
+
+
+def sample(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:
+    """One token (B,) from logits (B, V)."""
+    p = (logits / temperature).softmax(-1)
+    if top_p < 1:
+        sorted_p, order = p.sort(-1, descending=True)
+        behind = sorted_p.cumsum(-1) - sorted_p >= top_p  # what lies before has enough already
+        p = p.masked_fill(behind.gather(-1, order.argsort(-1)), 0)
+    return torch.multinomial(p, 1, generator=generator)[:, 0]
