@@ -1,0 +1,29 @@
+"""Data as LightningDataModules: character text in contiguous streams, and univariate time series.
+
+Names load on first use: the vocabulary alone needs neither Lightning nor `datasets`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "CharTextData": "rnnzoo.data.text",
+    "SeriesData": "rnnzoo.data.series",
+    "StreamBatch": "rnnzoo.data.streams",
+    "Vocabulary": "rnnzoo.data.vocabulary",
+    "Window": "rnnzoo.data.windows",
+}
+__all__ = ["CharTextData", "SeriesData", "StreamBatch", "Vocabulary", "Window"]
+
+if TYPE_CHECKING:
+    from rnnzoo.data.series import SeriesData
+    from rnnzoo.data.streams import StreamBatch
+    from rnnzoo.data.text import CharTextData
+    from rnnzoo.data.vocabulary import Vocabulary
+    from rnnzoo.data.windows import Window
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'rnnzoo.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,230 @@
+"""Univariate time series for forecasters."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, DistributedSampler
+
+from rnnzoo.data.sharing import processes, share
+from rnnzoo.data.sources import load_splits
+from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_splits
+from rnnzoo.data.values import check_times, choose_column, read_values
+from rnnzoo.data.windows import Batches, Window, Windows
+from rnnzoo.errors import RnnZooError
+
+# a blank line is a missing value, and the type of a column is found from all of its rows, not some at a time;
+# the slow parser keeps a column with both numbers and text, so that its rows can be named
+_WHOLE = {"skip_blank_lines": False, "chunksize": 1 << 30}
+_SLOWLY = {"skip_blank_lines": False, "chunksize": 1 << 30, "engine": "python"}
+
+
+class SeriesData(LightningDataModule):
+    """One series in windows of `context` + `season` values of the past and `horizon` values of the future, unscaled.
+
+    The series is split by time. The futures of a part lie wholly in it; their pasts may reach back into the parts
+    before, which is known by then. `scaling` is of the training part alone.
+
+    A data set's own splits train, validation (or valid, val, dev) and test are used as they are, in this order of
+    time. One that is missing is the end of the one before it.
+
+    Training goes through the windows in an order that depends on the seed and the epoch only; on several processes
+    each takes every so-manieth of them, so that together they see the batch that one process would see. In
+    evaluation each window is seen exactly once. That needs a trainer with use_distributed_sampler=False.
+
+    Args:
+        dataset: "taylor", the half-hourly electricity demand of rnnzoo[demo]; or a CSV, Parquet, JSON or Arrow file, a
+            folder of such files, a folder that `save_to_disk` wrote, or a name on the HuggingFace hub.
+        subset: The configuration, for a data set on the hub that has several.
+        column: The column with the values; may be left out where only one holds numbers.
+        time_column: A column of dates or numbers that must increase from row to row; it is only checked.
+        horizon: Values to forecast.
+        context: Values of the past that a forecast sees, besides a season before them.
+        season: Values in a period of the series, a week for example.
+        split: Fractions of the series for training, validation and test, in this order.
+        stride: From one training window to the next.
+        eval_stride: From one window of validation, test or prediction to the next.
+        batch_size: Windows in a batch, over all processes.
+        num_workers: Processes that load data, for each loader.
+        predict_split: What `predict` reads; "future" is the one window at the end of the series, whose future is NaN.
+        cache_dir: Folder for what `datasets` prepares; by default its own.
+
+    Raises:
+        RnnZooError: for whatever is wrong with an argument or the series, where it is first used.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "taylor",
+        subset: str | None = None,
+        column: str | None = None,
+        time_column: str | None = None,
+        horizon: int = 48,
+        context: int = 336,
+        season: int = 336,
+        split: tuple[float, float, float] = (0.7, 0.11, 0.19),
+        stride: int = 1,
+        eval_stride: int = 1,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        predict_split: Literal["train", "validation", "test", "future"] = "test",
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("horizon", horizon, 1),
+            ("context", context, 1),
+            ("season", season, 1),
+            ("stride", stride, 1),
+            ("eval_stride", eval_stride, 1),
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise RnnZooError(f"{name}={value} must be at least {least}")
+        if predict_split not in (*PARTS, "future"):
+            raise RnnZooError(f"predict_split={predict_split!r} must be train, validation, test or future")
+        self.dataset, self.subset, self.column, self.time_column = dataset, subset, column, time_column
+        self.horizon, self.context, self.season, self.split = horizon, context, season, check_fractions(split)
+        self.stride, self.eval_stride, self.batch_size = stride, eval_stride, batch_size
+        self.num_workers, self.predict_split, self.cache_dir = num_workers, predict_split, cache_dir
+        self._loaded: tuple[np.ndarray, dict[str, range]] | None = None
+
+    @property
+    def series(self) -> np.ndarray:
+        """All values in the order of time, (N,) float64."""
+        return self._load()[0]
+
+    @property
+    def parts(self) -> dict[str, range]:
+        """Where training, validation and test lie in the series."""
+        return self._load()[1]
+
+    @property
+    def scaling(self) -> dict[str, float]:
+        """Of the training part, in the unit of the series; reads it, and can be asked for before `setup`.
+
+        `mean` and `std` of its values; `seasonal_error`: the mean of |y_t - y_{t - season}|, what MASE is scaled by.
+
+        Raises:
+            RnnZooError: one of the two scales is zero.
+        """
+        part = self.parts["train"]
+        y = self.series[part.start : part.stop]
+        if len(y) <= self.season:
+            raise RnnZooError(
+                f"season={self.season} is longer than the {len(y):,} values that {self.dataset!r} has for training"
+            )
+        seasonal_error = float(np.abs(y[self.season :] - y[: -self.season]).mean())
+        if y.min() == y.max():
+            raise RnnZooError(f"{self.dataset!r} is constant in the training part, {y[0]} throughout: nothing to learn")
+        if seasonal_error == 0:
+            raise RnnZooError(
+                f"the training part of {self.dataset!r} repeats itself exactly after season={self.season} values: "
+                "MASE has nothing to compare with; choose another season"
+            )
+        return {"mean": float(y.mean()), "std": float(y.std()), "seasonal_error": seasonal_error}
+
+    def setup(self, stage: str | None = None) -> None:
+        self._load()
+
+    def train_dataloader(self) -> DataLoader[Window]:
+        world_size, rank = processes(self.trainer)
+        own = share(self.batch_size, world_size)
+        windows = self._windows("train", self.stride)
+        if len(windows) < self.batch_size:
+            raise RnnZooError(
+                f"batch_size={self.batch_size} is larger than the {len(windows)} training windows of {self.dataset!r} "
+                f"at stride={self.stride}: batch_size={len(windows)} would do"
+            )
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # what Lightning's own samplers take
+        return DataLoader(
+            windows,
+            batch_size=own,
+            sampler=DistributedSampler(windows, world_size, rank, shuffle=True, seed=seed),
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Window]:
+        return self._in_order("validation")
+
+    def test_dataloader(self) -> DataLoader[Window]:
+        return self._in_order("test")
+
+    def predict_dataloader(self) -> DataLoader[Window]:
+        return self._in_order(self.predict_split)
+
+    def _in_order(self, part: str) -> DataLoader[Window]:
+        world_size, rank = processes(self.trainer)
+        own = share(self.batch_size, world_size)
+        windows = self._windows(part, self.eval_stride)
+        if len(windows) < world_size:
+            raise RnnZooError(f"{world_size} processes are more than the {len(windows)} windows of {part}: use fewer")
+        batches = Batches(windows, own, world_size, rank)
+        return DataLoader(
+            batches, batch_size=None, num_workers=self.num_workers, persistent_workers=self.num_workers > 0
+        )
+
+    def _windows(self, part: str, stride: int) -> Windows:
+        y, parts = self._load()
+        past = self.context + self.season
+        if part == "future":
+            where, origins = range(len(y)), range(len(y), len(y) + 1)
+        else:
+            where = parts[part]
+            origins = range(max(where.start, past), where.stop - self.horizon + 1, stride)
+        if not origins or past > len(y):
+            raise RnnZooError(
+                f"the {part} part of {self.dataset!r} ends after {where.stop:,} values and has {len(where):,}, too "
+                f"few for a window: context={self.context} + season={self.season} before horizon={self.horizon} in it"
+            )
+        return Windows(y.astype(np.float32), past, self.horizon, origins)
+
+    def _load(self) -> tuple[np.ndarray, dict[str, range]]:
+        if self._loaded is None:
+            values = self._values()
+            y = np.concatenate(list(values.values()))
+            if not len(y):
+                raise RnnZooError(f"dataset={self.dataset!r} has no rows")
+            if y.min() == y.max():
+                raise RnnZooError(f"{self.dataset!r} is constant, {y[0]} throughout: there is nothing to forecast")
+            parts = cut({part: len(v) for part, v in values.items()}, self.split)
+            check_parts(parts, self.dataset, "values")
+            self._loaded = y, parts
+        return self._loaded
+
+    def _values(self) -> dict[str, np.ndarray]:
+        """For each part that the data set has a split for, the values of that split."""
+        if self.dataset == "taylor":
+            return {"train": _taylor()}
+        load = partial(load_splits, self.dataset, self.subset, bundled="taylor", cache_dir=self.cache_dir)
+        try:
+            splits, _ = load(csv_options=_WHOLE)
+        except RnnZooError:
+            if not Path(self.dataset).expanduser().exists():
+                raise
+            splits, _ = load(csv_options=_SLOWLY)
+        own = {part: splits[name] for part, name in own_splits(list(splits), self.dataset).items()}
+        column = choose_column(own["train"].features, self.column, self.time_column, self.dataset)
+        if self.time_column is not None:
+            from datasets import concatenate_datasets
+
+            check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset)
+        return {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _taylor() -> np.ndarray:
+    try:
+        from pmdarima.datasets import load_taylor
+    except ImportError as error:
+        raise RnnZooError("dataset='taylor' comes with a package: pip install 'rnnzoo[demo]'") from error
+    return np.asarray(load_taylor(), dtype=np.float64)

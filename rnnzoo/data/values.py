@@ -1,0 +1,102 @@
+"""The numbers of a series, and the order they stand in, out of a data set's columns."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnnzoo.errors import RnnZooError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+
+def choose_column(features: "Features", column: str | None, time_column: str | None, dataset: str) -> str:
+    """The column with the values: the given one, or the only one that can be meant.
+
+    Raises:
+        RnnZooError: there is none, or more than one and none given.
+    """
+    names = list(features)
+    for argument, given in (("column", column), ("time_column", time_column)):
+        if given is not None and given not in names:
+            raise RnnZooError(f"{argument}={given!r} is not in {dataset!r}: it has {', '.join(names)}")
+    if column is not None:
+        return column
+    others = [name for name in names if name != time_column]
+    numeric = [name for name in others if _is_numeric(features, name)]
+    if len(numeric) > 1:
+        raise RnnZooError(f"{dataset!r} has more than one column of numbers, {', '.join(numeric)}: choose with column=")
+    if numeric:
+        return numeric[0]
+    if len(others) == 1:
+        return others[0]
+    raise RnnZooError(f"{dataset!r} has no column of numbers: its columns are {', '.join(names)}")
+
+
+def read_values(rows: "Dataset", column: str, dataset: str) -> np.ndarray:
+    """The values of a column, (N,) float64.
+
+    Raises:
+        RnnZooError: a row that is text, empty, NaN or infinite, with its number (the first is 0); or other types.
+    """
+    cells = rows.with_format("arrow")[column]
+    if _is_text(rows.features, column):
+        values = np.array([_number(text, k, column, dataset) for k, text in enumerate(cells.to_pylist())], dtype=float)
+    elif _is_numeric(rows.features, column):
+        values = cells.to_numpy().astype(np.float64)
+    else:
+        raise RnnZooError(
+            f"column={column!r} of {dataset!r} must hold numbers, but its type is {rows.features[column]}"
+        )
+    if (wrong := np.flatnonzero(~np.isfinite(values))).size:
+        more = f", and {wrong.size - 1:,} more" if wrong.size > 1 else ""
+        raise RnnZooError(
+            f"column={column!r} of {dataset!r} is {values[wrong[0]]} in row {wrong[0]:,} (the first is row 0){more}: "
+            "fill or remove what is missing"
+        )
+    return values
+
+
+def check_times(rows: "Dataset", column: str, dataset: str) -> None:
+    """Raises RnnZooError when a time is missing, cannot be read, or is not later than that of the row before."""
+    import pandas as pd  # type: ignore[import-untyped]
+
+    times = rows.with_format("arrow")[column].to_pandas()
+    if _is_text(rows.features, column):
+        parsed = pd.to_datetime(times, errors="coerce", utc=True)
+        if (wrong := np.flatnonzero(parsed.isna())).size:
+            raise RnnZooError(
+                f"time_column={column!r} of {dataset!r} has {times[wrong[0]]!r} in row {wrong[0]:,} (the first is row "
+                "0), which is no date or time like that of the first row, for example 2026-01-31 23:30"
+            )
+        times = parsed
+    if (wrong := np.flatnonzero(times.isna())).size:
+        raise RnnZooError(f"time_column={column!r} of {dataset!r} is empty in row {wrong[0]:,} (the first is row 0)")
+    later = (times.iloc[1:].to_numpy() > times.iloc[:-1].to_numpy()).astype(bool)
+    if (wrong := np.flatnonzero(~later) + 1).size:
+        k = int(wrong[0])
+        raise RnnZooError(
+            f"time_column={column!r} of {dataset!r} must increase, but row {k:,} (the first is row 0) has {times[k]} "
+            f"after {times[k - 1]}: sort the rows, and keep one for each time"
+        )
+
+
+def _number(text: str | None, row: int, column: str, dataset: str) -> float:
+    try:
+        return float("nan" if text is None else text)
+    except ValueError:
+        raise RnnZooError(
+            f"column={column!r} of {dataset!r} must hold numbers, but row {row:,} (the first is row 0) has {text!r}"
+        ) from None
+
+
+def _type(features: "Features", name: str) -> str:
+    return str(getattr(features[name], "dtype", ""))
+
+
+def _is_numeric(features: "Features", name: str) -> bool:
+    return _type(features, name).startswith(("int", "uint", "float", "decimal"))
+
+
+def _is_text(features: "Features", name: str) -> bool:
+    return _type(features, name) in ("string", "large_string", "null")
