@@ -9,9 +9,8 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.gru import GRU
 from rnnzoo.cells.lstm import LSTM
 from rnnzoo.cells.plain import ReluRNN, TanhRNN
-from rnnzoo.cells.registry import name_of
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels.native import VENDORS
+from rnnzoo.kernels.native import VENDORS, why_no_module
 from rnnzoo.rnn import RNN, torch_names
 
 _CELLS: dict[str, type[Cell]] = {"LSTM": LSTM, "GRU": GRU, "RNN_TANH": TanhRNN, "RNN_RELU": ReluRNN}
@@ -49,20 +48,20 @@ def to_torch(rnn: RNN) -> nn.RNNBase:
     """The nn.LSTM, nn.GRU or nn.RNN with the weights, shapes and options of an RNN.
 
     Raises:
-        RnnZooError: a cell that torch does not have.
+        RnnZooError: a cell that torch does not have, or a stack of different ones.
     """
+    reason = why_no_module(rnn._cells)
+    if reason:
+        raise RnnZooError(f"to_torch cannot convert this RNN: {reason}")
     cell = rnn._cells[0][0]
-    vendor = VENDORS.get(type(cell))
-    if vendor is None:
-        raise RnnZooError(f"to_torch cannot convert {name_of(type(cell))!r}: it has no torch equivalent")
-    weight = cell.weight_ih
+    vendor, weight = VENDORS[type(cell)], cell.weight_ih
     options: dict[str, Any] = {"nonlinearity": "relu"} if vendor.mode == "RNN_RELU" else {}
     module = vendor.module(
         rnn.input_size,
         rnn.hidden_size,
         rnn.num_layers,
-        rnn.bias,
-        rnn.batch_first,
+        bias=cell.bias,  # by name: nn.RNN has its nonlinearity in this place
+        batch_first=rnn.batch_first,
         dropout=rnn.dropout,
         bidirectional=rnn.bidirectional,
         device=weight.device,

@@ -15,7 +15,6 @@ from rnnzoo.cells.registry import create
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels import Explanation, Work, check_kernel, choose, explain
 from rnnzoo.kernels.layout import Dense, Packed
-from rnnzoo.kernels.reference import check_state
 
 CellLike = str | type[Cell] | Callable[..., Cell]
 Sequences = Tensor | PackedSequence
@@ -133,13 +132,16 @@ class RNN(nn.Module):
         """
         if self.bidirectional:
             raise RnnZooError("step needs a stack of one direction: a backward one starts at a sequence's end")
+        if not isinstance(x, Tensor):
+            raise RnnZooError(f"x must be a tensor, not a {type(x).__name__}")
         if x.dim() not in (1, 2):
             raise RnnZooError(f"step takes x of shape (B, I) or (I,), not {tuple(x.shape)}")
         self._check_input(x)
         self._check_names(inputs)
+        inputs = {name: self._step_input(name, a, x) for name, a in inputs.items()}
         unbatched = x.dim() == 1
         if unbatched:
-            x, inputs, hx = x[None], {n: a[None] for n, a in inputs.items()}, _map(lambda a: a.unsqueeze(1), hx)
+            x, inputs, hx = x[None], {n: a[None] for n, a in inputs.items()}, _map(_with_batch, hx)
         if hx is not None:
             states.check(self._cells, hx, len(x), x)
         olds = states.initial(self._cells, len(x), x) if hx is None else states.split(self._cells, hx)
@@ -147,9 +149,8 @@ class RNN(nn.Module):
         for k, ((cell,), s) in enumerate(zip(self._cells, olds, strict=True)):
             if k and self.dropout and self.training:
                 x = nn.functional.dropout(x, self.dropout)
-            x, new = cell(x, s, **inputs)
-            check_state(cell, s, new)
-            news.append(new)
+            x, s = cell(x, s, **inputs)
+            news.append(s)
         hx = states.join(self._cells, news)
         return (x[0], _map(lambda a: a.squeeze(1), hx)) if unbatched else (x, hx)
 
@@ -178,6 +179,8 @@ class RNN(nn.Module):
 
             return self._arrange_packed(cells, packed, hx, dropout, data, pack_back)
 
+        if not isinstance(x, Tensor):
+            raise RnnZooError(f"x must be a tensor or a PackedSequence, not a {type(x).__name__}")
         if x.dim() not in (2, 3):
             raise RnnZooError(f"x must be {self._shape_legend()} or unbatched (T, I), not of shape {tuple(x.shape)}")
         self._check_input(x)
@@ -186,7 +189,7 @@ class RNN(nn.Module):
         steps = {name: self._step_input(name, a, x) for name, a in inputs.items()}
         if unbatched:
             x, steps = x.unsqueeze(1), {n: a.unsqueeze(1) for n, a in steps.items()}
-            hx = _map(lambda a: a.unsqueeze(1), hx)
+            hx = _map(_with_batch, hx)
         elif not time_first:
             x, steps = x.transpose(0, 1), {n: a.transpose(0, 1) for n, a in steps.items()}
         T, B = x.shape[:2]
@@ -302,7 +305,10 @@ def _accept_torch_names(rnn: Any, state: dict[str, Tensor], prefix: str, *_: Any
 
 def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
     """`lengths` as an int64 tensor on the CPU, where torch wants it."""
-    sizes = torch.as_tensor(lengths)
+    try:
+        sizes = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError):
+        raise RnnZooError(f"lengths must be whole numbers of shape (B,), not {lengths!r}") from None
     if sizes.is_floating_point() or sizes.is_complex() or sizes.dtype == torch.bool or sizes.dim() != 1:
         raise RnnZooError(f"lengths must be whole numbers of shape (B,), not {sizes.dtype} of {tuple(sizes.shape)}")
     if len(sizes) != B:
@@ -312,6 +318,11 @@ def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
         row = int(((sizes < 1) | (sizes > T)).nonzero()[0])
         raise RnnZooError(f"lengths must lie in 1 to T={T}, but lengths[{row}] is {int(sizes[row])}")
     return sizes
+
+
+def _with_batch(a: Tensor) -> Tensor:
+    """The state of an unbatched sequence as that of a batch of one; a scalar is left for the check to name."""
+    return a.unsqueeze(1) if a.dim() else a
 
 
 def _rows(a: Tensor, index: Tensor | None) -> Tensor:

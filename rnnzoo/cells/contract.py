@@ -4,7 +4,7 @@ Sizes: T time, B batch, I input, H hidden, P projected, G gates (rows of weight_
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -67,6 +67,7 @@ class Cell(nn.Module, metaclass=_CellMeta):
     vectors: ClassVar[tuple[str, ...]] = ()  # parameters of one number a unit, such as peepholes
     inputs: ClassVar[tuple[str, ...]] = ()  # what `project` takes besides x, a step at a time: masks, time gaps
     pinned: ClassVar[str | None] = None  # the kernel that "auto" means for this cell
+    limits: ClassVar[Mapping[str, str]] = {}  # checks of rnnzoo.testing that cannot hold, each with the reason
 
     weight_ih: Tensor
     weight_hh: Tensor
@@ -133,8 +134,10 @@ class Cell(nn.Module, metaclass=_CellMeta):
     def forward(self, x: Tensor, s: Any = None, **inputs: Tensor) -> tuple[Tensor, Any]:
         """One time step, x (B, I) -> output (B, output_size) and the new state."""
         u = self.project(x, **inputs)
-        s = self.step(u, self.initial_state(x.shape[0], self.like(x)) if s is None else s)
-        return self.readout(self.emit(s), u, x), s
+        old = self.initial_state(x.shape[0], self.like(x)) if s is None else s
+        new = self.step(u, old)
+        check_state(self, old, new)
+        return self.readout(self.emit(new), u, x), new
 
     def scan(self, u: Any, s: Any) -> tuple[Tensor, Any]:
         """All time steps, u with leading T: the loop that every kernel is tested against."""
@@ -146,7 +149,10 @@ class Cell(nn.Module, metaclass=_CellMeta):
 
     def like(self, x: Tensor) -> Tensor:
         """A tensor with the dtype that a state starts in: the weights', for under autocast x may be narrower."""
-        p = next((p for p in self.parameters() if p.is_floating_point()), None)
+        own = (p for p in self._parameters.values() if p is not None and p.is_floating_point())
+        p = next(own, None)  # the cell's own first: asked for in every call
+        if p is None:
+            p = next((p for p in self.parameters() if p.is_floating_point()), None)
         return x if p is None else p
 
 
@@ -207,6 +213,21 @@ def steps(u: Any, sizes: Sequence[int] | None = None) -> list[Any]:
     leaves, spec = tree_flatten(u)
     cut = [a.unbind(0) if sizes is None else a.split(sizes) for a in leaves]
     return [tree_unflatten(leaf, spec) for leaf in zip(*cut, strict=True)]
+
+
+def check_state(cell: Cell, old: Any, new: Any) -> None:
+    """Raises RnnZooError when a step does not give a state like the one that it got."""
+    name = type(cell).__name__
+    if not isinstance(new, type(old)):
+        raise RnnZooError(f"cell {name} must return a {type(old).__name__} from a step, not a {type(new).__name__}")
+    for field, a, b in zip(old._fields, old, new, strict=True):
+        if not isinstance(b, Tensor) or a.shape != b.shape:
+            got = tuple(b.shape) if isinstance(b, Tensor) else type(b).__name__
+            raise RnnZooError(
+                f"cell {name} returned {field} of shape {got} from a step; its state has {tuple(a.shape)}"
+            )
+        if a.dtype != b.dtype and not (a.is_floating_point() and b.is_floating_point()):
+            raise RnnZooError(f"cell {name} returned {field} as {b.dtype} from a step, not {a.dtype}")
 
 
 def at_least_one(name: str, value: Any) -> int:

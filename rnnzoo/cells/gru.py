@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from rnnzoo.cells.contract import GatedCell, Hidden
 from rnnzoo.cells.registry import register
 from rnnzoo.errors import RnnZooError
+from rnnzoo.initialize import orthogonal_
 
 
 @register("gru")
@@ -45,7 +46,7 @@ class ChoGRU(GatedCell):
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight_ih, std=0.01)
         for R in self.weight_hh.chunk(3):
-            nn.init.orthogonal_(R)
+            orthogonal_(R)
         if self.bias_ih is not None:
             nn.init.zeros_(self.bias_ih)
 
@@ -88,7 +89,7 @@ class JANET(GatedCell):
     def reset_parameters(self) -> None:
         for W, R in zip(self.weight_ih.chunk(2), self.weight_hh.chunk(2), strict=True):
             nn.init.xavier_uniform_(W)
-            nn.init.orthogonal_(R)
+            orthogonal_(R)
         if self.bias_ih is not None:
             with torch.no_grad():
                 b_f, b_c = self.bias_ih.chunk(2)

@@ -81,7 +81,7 @@ class LayerKernel(Kernel):
 
 
 def milliseconds(work: Work, rate: float = 50.0) -> float:
-    """The time that the products alone take at `rate` GFLOP/s: 2 operations a weight and row, and twice that back."""
-    weights = sum(p.numel() for cell in work.cells for p in cell.parameters() if p.dim() > 1)
+    """The time that products take at `rate` GFLOP/s: 2 operations a weight and row forward, twice that back."""
+    weights = sum(cell.hidden_size * (cell.input_size + cell.hidden_size) * max(cell.gates, 1) for cell in work.cells)
     rows = work.x.shape[0] if work.x.dim() == 2 else work.layout.time * work.layout.batch
     return 6 * weights * rows / rate * 1e-6

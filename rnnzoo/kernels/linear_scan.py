@@ -36,11 +36,17 @@ class Scan(torch.autograd.Function):
 
 def _recur(a: Tensor, b: Tensor) -> Tensor:
     """h_t = a_t h_{t-1} + b_t from h_0 = b_0."""
-    if b.device.type == "cpu":
-        h = b.clone()
-        for t in range(1, len(h)):
-            h[t].addcmul_(a[t], h[t - 1])
-        return h
+    return _in_place(a, b) if b.device.type == "cpu" else _doubling(a, b)
+
+
+def _in_place(a: Tensor, b: Tensor) -> Tensor:
+    h = b.clone()
+    for t in range(1, len(h)):
+        h[t].addcmul_(a[t], h[t - 1])
+    return h
+
+
+def _doubling(a: Tensor, b: Tensor) -> Tensor:
     k = 1
     while k < len(b):
         b = torch.cat([b[:k], torch.addcmul(b[k:], a[k:], b[:-k])])

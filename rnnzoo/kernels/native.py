@@ -49,20 +49,9 @@ class Native(Kernel):
     name = "native"
 
     def why_not(self, work: Work) -> str | None:
-        first = work.layers[0][0]
-        vendor = VENDORS.get(type(first))
-        if vendor is None:
-            return f"{name_of(type(first))} has no torch equivalent"
-        for cell in work.cells:
-            if type(cell) is not type(first):
-                return f"the stack mixes {name_of(type(first))} and {name_of(type(cell))}"
-            if cell.hidden_size != first.hidden_size:
-                return f"hidden sizes differ: {first.hidden_size} and {cell.hidden_size}"
-            if cell.bias != first.bias:
-                return "some layers have biases and some have none"
         if work.x.device.type == "mps" and isinstance(work.layout, Packed):
             return "torch's MPS kernel takes no packed sequences"
-        return None
+        return why_no_module(work.layers)
 
     def cost(self, work: Work) -> float:
         return milliseconds(work) + 0.002 * work.layout.time * len(work.cells)
@@ -88,6 +77,21 @@ class Native(Kernel):
         else:
             y, *last = vendor.operation(x, h, weights, *options, False)
         return y, state(*last) if len(last) > 1 else last[0]
+
+
+def why_no_module(layers: states.Layers) -> str | None:
+    """The reason why no module of torch computes what this stack does, or None."""
+    first = layers[0][0]
+    if type(first) not in VENDORS:
+        return f"{name_of(type(first))} has no torch equivalent"
+    for cell in (cell for directions in layers for cell in directions):
+        if type(cell) is not type(first):
+            return f"the stack mixes {name_of(type(first))} and {name_of(type(cell))}"
+        if cell.hidden_size != first.hidden_size:
+            return f"hidden sizes differ: {first.hidden_size} and {cell.hidden_size}"
+        if cell.bias != first.bias:
+            return "some layers have biases and some have none"
+    return None
 
 
 def flat_weights(layers: states.Layers) -> list[Tensor]:

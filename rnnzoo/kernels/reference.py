@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from rnnzoo.cells.contract import Cell
-from rnnzoo.errors import RnnZooError
+from rnnzoo.cells.contract import Cell, check_state
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout
 
@@ -39,18 +38,3 @@ class Reference(LayerKernel):
         if sizes is None:
             return torch.stack(hs), s
         return torch.cat(hs), tree_map(lambda *a: torch.cat(a), *reversed(ended))
-
-
-def check_state(cell: Cell, old: Any, new: Any) -> None:
-    """Raises RnnZooError when a step does not give a state like the one that it got."""
-    name = type(cell).__name__
-    if not isinstance(new, type(old)):
-        raise RnnZooError(f"cell {name} must return a {type(old).__name__} from a step, not a {type(new).__name__}")
-    for field, a, b in zip(old._fields, old, new, strict=True):
-        if not isinstance(b, Tensor) or a.shape != b.shape:
-            got = tuple(b.shape) if isinstance(b, Tensor) else type(b).__name__
-            raise RnnZooError(
-                f"cell {name} returned {field} of shape {got} from a step; its state has {tuple(a.shape)}"
-            )
-        if a.dtype != b.dtype and not (a.is_floating_point() and b.is_floating_point()):
-            raise RnnZooError(f"cell {name} returned {field} as {b.dtype} from a step, not {a.dtype}")

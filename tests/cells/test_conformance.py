@@ -1,0 +1,37 @@
+"""Every registered cell passes the public suite, whatever its own arguments."""
+
+import pytest
+import torch
+from oracles import ORACLES
+
+from rnnzoo import RNN
+from rnnzoo.cells import create, list_cells
+from rnnzoo.testing import check_cell
+
+SETTINGS = [(name, settings) for name, oracle in ORACLES.items() for settings in oracle.settings]
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=lambda v: v if isinstance(v, str) else str(v or ""))
+def test_a_registered_cell_passes_every_check(name, settings):
+    check_cell(create(name, 3, 5, **settings), inputs=ORACLES[name].inputs)
+
+
+@pytest.mark.parametrize("name", list_cells())
+def test_a_registered_cell_without_biases_passes_every_quick_check(name):
+    check_cell(create(name, 4, 3, bias=False), inputs=ORACLES[name].inputs, slow=False)
+
+
+@pytest.mark.parametrize("name", list_cells())
+def test_a_cell_names_its_paper_and_gives_its_equations(name):
+    doc = list_cells()[name].__doc__
+    first, rest = doc.split("\n", 1)
+    assert any(year in first for year in map(str, range(1980, 2030))), "the first line names source and year"
+    assert "_t = " in rest, "the equations follow"
+
+
+def test_a_linear_cell_keeps_a_float32_state_under_autocast():
+    for kernel in ("linear_scan", "reference"):
+        rnn = RNN("mingru", 3, 5, kernel=kernel)
+        with torch.autocast("cpu", torch.bfloat16):
+            _, h_n = rnn(torch.randn(7, 2, 3))
+        assert h_n.dtype == torch.float32

@@ -1,0 +1,17 @@
+"""What all tests share: a seed, and a word on what needs a GPU."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="needs a CUDA device, and torch finds none on this machine")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)

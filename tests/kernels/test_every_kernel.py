@@ -1,0 +1,174 @@
+"""Every kernel gives what the reference gives: outputs, final states, every gradient, and the same training."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from rnnzoo import RNN
+from rnnzoo.kernels import KERNELS
+from rnnzoo.testing.case import expect, gradients, named, results
+
+ODD = [(1, 1, 1, 1), (7, 3, 5, 11), (13, 2, 1, 17), (33, 5, 9, 3)]  # T, B, I, H
+
+
+def state_of(rnn, batch):
+    """A random state in torch's shapes, to be differentiated by."""
+    _, last = rnn(torch.randn(2, batch, rnn.input_size, dtype=torch.float64))
+    fields = (last,) if isinstance(last, torch.Tensor) else last
+    fields = [torch.randn_like(a).requires_grad_() for a in fields]
+    return fields[0] if isinstance(last, torch.Tensor) else type(last)(*fields)
+
+
+@pytest.mark.parametrize("sizes", ODD, ids=str)
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [*((name, "native") for name in ("lstm", "gru", "rnn", "rnn_relu")), ("mingru", "linear_scan")],
+)
+def test_a_kernel_equals_the_reference_in_a_stack_of_odd_sizes(name, kernel, sizes):
+    T, B, I, H = sizes
+    rnn = RNN(name, I, H, 2, bidirectional=True, dtype=torch.float64)
+    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    lengths = None if kernel == "linear_scan" else torch.randint(1, T + 1, (B,))
+    for hx in (None, state_of(rnn, B)):
+        for n in {None, lengths}:
+            by = {}
+            for chosen in (kernel, "reference"):
+                rnn.kernel = chosen
+                got = results(*rnn(x, hx, lengths=n))
+                leaves = {"x": x} | (named(hx, "hx") if hx is not None else {}) | dict(rnn.named_parameters())
+                by[chosen] = got | gradients(got, leaves)
+            expect(by[kernel], by["reference"], f"expected {kernel} to equal the reference", 1e-10)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_fifty_training_steps_by_native_and_by_the_reference_have_the_same_losses(name):
+    start = nn.ModuleDict({"rnn": RNN(name, 4, 6, 2), "head": nn.Linear(6, 3)}).double()
+    x, target = (torch.randn(9, 5, n, dtype=torch.float64) for n in (4, 3))
+    losses = {}
+    for kernel in ("native", "reference"):
+        model = copy.deepcopy(start)
+        model["rnn"].kernel = kernel
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        losses[kernel] = []
+        hx = None
+        for _ in range(50):
+            y, hx = model["rnn"](x, hx)
+            hx = type(hx)(*(a.detach() for a in hx)) if isinstance(hx, tuple) else hx.detach()
+            loss = (model["head"](y) - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[kernel].append(loss.item())
+    assert losses["native"][-1] < losses["native"][0]
+    torch.testing.assert_close(losses["native"], losses["reference"], rtol=0, atol=1e-9)
+
+
+CALLS = [(name, kernel) for name in ("lstm", "gru", "mingru", "janet") for kernel in KERNELS]
+
+
+def can(name, kernel):
+    rnn = RNN(name, 3, 4, kernel="reference")
+    return next(r.why_not is None for r in rnn.explain(torch.randn(2, 1, 3)).rows if r.kernel == kernel)
+
+
+ABLE = [pytest.param(*call, id="-".join(call)) for call in CALLS if can(*call)]
+
+
+@pytest.mark.parametrize(("name", "kernel"), ABLE)
+def test_dropout_acts_in_training_mode_whether_or_not_gradients_are_taken(name, kernel):
+    rnn = RNN(name, 3, 50, 2, dropout=0.3, kernel=kernel)
+    x = torch.randn(6, 4, 3)
+    assert not torch.equal(rnn(x)[0], rnn(x)[0])
+    with torch.no_grad():
+        assert not torch.equal(rnn(x)[0], rnn(x)[0])
+    rnn.eval()
+    assert torch.equal(rnn(x)[0], rnn(x)[0])
+
+
+@pytest.mark.parametrize("lengths", [None, [40, 7, 1, 30, 40, 2]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("kernel", ["native", "reference"])
+def test_dropout_zeroes_its_share_between_layers_and_none_after_the_last(kernel, lengths):
+    p, H = 0.3, 300
+    rnn = RNN("rnn_relu", 3, H, 2, dropout=p, kernel=kernel)
+    lower, upper = (directions[0] for directions in rnn.layers)
+    with torch.no_grad():
+        for w in rnn.parameters():
+            w.zero_()
+        lower.weight_ih.fill_(1.0)  # every output of the first layer is 3,
+        upper.weight_ih.copy_(torch.eye(H))  # and the second shows what it gets
+        y, _ = rnn(torch.ones(40, 6, 3), lengths=lengths)
+        y = torch.cat([y[:n, b] for b, n in enumerate(lengths or [40] * 6)])
+        zeroed = y == 0
+        assert abs(zeroed.float().mean() - p) < 0.01
+        torch.testing.assert_close(y[~zeroed], torch.full_like(y[~zeroed], 3 / (1 - p)))
+        assert (rnn.eval()(torch.ones(40, 6, 3))[0] == 3).all()
+        upper.weight_ih.zero_()
+        upper.bias_ih.fill_(1.0)
+        assert (rnn.train()(torch.ones(40, 6, 3))[0] == 1).all()
+
+
+@pytest.mark.parametrize(("name", "kernel"), ABLE)
+def test_a_kernel_runs_in_inference_mode_and_under_no_grad(name, kernel):
+    rnn = RNN(name, 3, 5, 2, kernel=kernel)
+    x = torch.randn(6, 4, 3)
+    y, _ = rnn(x)
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            torch.testing.assert_close(rnn(x)[0], y)
+    rnn(x)[0].sum().backward()  # and training goes on after it
+
+
+@pytest.mark.parametrize(("name", "kernel"), ABLE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32 x", "bfloat16 x"])
+def test_autocast_runs_forward_and_backward_and_carries_its_state(name, kernel, dtype):
+    rnn = RNN(name, 3, 5, 2, bidirectional=True, kernel=kernel)
+    x = torch.randn(6, 4, 3)
+    y, h = rnn(x)
+    y, _ = rnn(x, h)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, h = rnn(x.to(dtype))
+        half, _ = rnn(x.to(dtype), h)
+    assert half.dtype in (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(half.float(), y, rtol=0.05, atol=0.05)
+    half.float().square().sum().backward()
+    for p in rnn.parameters():
+        assert p.grad.dtype == torch.float32
+        assert p.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "kernel"), ABLE)
+def test_narrow_weights_run_without_autocast(name, kernel):
+    rnn = RNN(name, 3, 5, 2, kernel=kernel, dtype=torch.bfloat16)
+    wide = copy.deepcopy(rnn).float()
+    x = torch.randn(6, 4, 3)
+    y, _ = rnn(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), wide(x)[0], rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(("name", "kernel"), ABLE)
+def test_weights_that_are_handed_in_are_those_used(name, kernel):
+    rnn, other = RNN(name, 3, 5, 2, kernel=kernel), RNN(name, 3, 5, 2, kernel=kernel)
+    x = torch.randn(6, 4, 3)
+    got = torch.func.functional_call(rnn, dict(other.named_parameters()), (x,))[0]
+    assert torch.equal(got, other(x)[0])
+
+
+@pytest.mark.parametrize(("name", "kernel"), ABLE)
+def test_a_deepcopy_trains_on_its_own(name, kernel):
+    rnn = RNN(name, 3, 5, 2, kernel=kernel)
+    other = copy.deepcopy(rnn)
+    x = torch.randn(6, 4, 3)
+    before, wanted = rnn.state_dict(), rnn(x)[0]
+    before = {n: a.clone() for n, a in before.items()}
+    assert torch.equal(other(x)[0], wanted)
+    other(x)[0].sum().backward()
+    torch.optim.SGD(other.parameters(), lr=0.5).step()
+    assert torch.equal(rnn(x)[0], wanted)
+    assert all(torch.equal(a, before[n]) for n, a in rnn.state_dict().items())
+    assert all(p.grad is None for p in rnn.parameters())
+    assert (other(x)[0] - wanted).abs().max() > 1e-3
+    other.load_state_dict(rnn.state_dict())
+    assert torch.equal(other(x)[0], wanted)

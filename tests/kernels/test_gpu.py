@@ -1,0 +1,82 @@
+"""What only a GPU shows: cuDNN's weights in one block, and its numbers."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from rnnzoo import RNN, from_torch
+from rnnzoo.cells import HiddenCell
+from rnnzoo.testing.case import expect, gradients, results
+
+pytestmark = pytest.mark.gpu
+
+
+def in_one_block(rnn):
+    return len({p.untyped_storage().data_ptr() for p in rnn.parameters()}) == 1
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_weights_lie_in_one_block_after_to_deepcopy_and_loading(directions, bias):
+    rnn = RNN("lstm", 3, 5, 2, bias=bias, bidirectional=directions == 2)
+    x = torch.randn(7, 4, 3)
+    wanted = rnn(x)[0]
+    rnn.cuda()
+    for module in (rnn, copy.deepcopy(rnn), rnn.float(), copy.deepcopy(rnn).cpu().cuda()):
+        torch.testing.assert_close(module(x.cuda())[0].cpu(), wanted, rtol=1e-3, atol=1e-4)
+        assert in_one_block(module)
+        module.load_state_dict({n: a.clone() for n, a in module.state_dict().items()})
+        torch.testing.assert_close(module(x.cuda())[0].cpu(), wanted, rtol=1e-3, atol=1e-4)
+        assert in_one_block(module)
+
+
+def test_optimizer_steps_reach_the_weights_in_the_block():
+    rnn = RNN("gru", 3, 5, 2).cuda()
+    x = torch.randn(7, 4, 3, device="cuda")
+    optimizer = torch.optim.SGD(rnn.parameters(), lr=0.1)
+    losses = []
+    for _ in range(5):
+        loss = rnn(x)[0].square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert in_one_block(rnn)
+
+
+@pytest.mark.parametrize("lengths", [None, [7, 2, 5, 1]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN])
+def test_outputs_states_and_gradients_are_those_of_torchs_module(make, lengths):
+    module = make(3, 5, 2, bidirectional=True, dtype=torch.float64, device="cuda")
+    rnn = from_torch(module)
+    x = torch.randn(7, 4, 3, dtype=torch.float64, device="cuda", requires_grad=True)
+    if lengths is None:
+        y, last = module(x)
+    else:
+        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+        y, last = module(packed)
+        y = nn.utils.rnn.pad_packed_sequence(y)[0]
+    theirs = results(y, HiddenCell(*last) if isinstance(last, tuple) else last)
+    ours = results(*rnn(x, lengths=lengths))
+    weights = zip(rnn.parameters(), module.parameters(), strict=True)
+    for k, (here, there) in enumerate(weights):
+        ours |= gradients({"outputs": ours["outputs"]}, {f"weight {k}": here})
+        theirs |= gradients({"outputs": theirs["outputs"]}, {f"weight {k}": there})
+    expect(ours, theirs, "expected cuDNN's numbers", 1e-10)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "mingru", "janet"])
+def test_every_kernel_equals_the_reference_on_a_gpu(name):
+    rnn = RNN(name, 3, 5, 2, bidirectional=True, dtype=torch.float64).cuda()
+    x = torch.randn(7, 4, 3, dtype=torch.float64, device="cuda", requires_grad=True)
+    able = [row.kernel for row in rnn.explain(x).rows if row.why_not is None]
+    by = {}
+    for kernel in able:
+        rnn.kernel = kernel
+        got = results(*rnn(x))
+        by[kernel] = got | gradients(got, {"x": x} | dict(rnn.named_parameters()))
+    for kernel in able:
+        expect(by[kernel], by["reference"], f"expected {kernel} to equal the reference", 1e-9)

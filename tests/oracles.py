@@ -1,0 +1,173 @@
+"""Every registered cell once more, from its paper: one step of one row, a unit at a time, on 0-d float64 tensors.
+
+Written apart from the library on purpose: sums are spelled out, gates are rows of a list, and nothing is shared with
+`rnnzoo`. A cell without an oracle fails `tests/cells/test_oracles.py`.
+
+An oracle gets the weights by name as nested lists (None for one left out), beside them the cell's own arguments and
+the sizes I and H; then x, a list of I numbers; then the fields of the old state. It returns y and the new fields.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnzoo.cells.registry import constants_of
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The step, the settings of the cell's own arguments to compare under, and how to make its other inputs."""
+
+    step: Callable[..., tuple[list[Any], tuple[Any, ...]]]
+    settings: tuple[dict[str, Any], ...] = ({},)
+    inputs: Mapping[str, Callable[[int, int], Tensor]] = field(default_factory=dict)
+
+
+ORACLES: dict[str, Oracle] = {}
+
+
+def oracle(*names: str, settings: tuple[dict[str, Any], ...] = ({},), inputs: Mapping[str, Any] | None = None):
+    """Makes a function the oracle of the cells `names`."""
+
+    def add(step):
+        for name in names:
+            assert name not in ORACLES, f"{name} has an oracle already"
+            ORACLES[name] = Oracle(step, settings, inputs or {})
+        return step
+
+    return add
+
+
+def run_oracle(step: Callable[..., Any], cell: Any, x: Tensor, s: Any, **inputs: Tensor) -> tuple[Tensor, Any]:
+    """Outputs (T, B, O) and final state of `cell`, by the oracle; differentiable by all that it gets."""
+    constants = {name: getattr(cell, name) for name in constants_of(type(cell))}
+    names = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    weights = {name: numbers(p) for name, p in cell.named_parameters()}
+    w = SimpleNamespace(I=cell.input_size, H=cell.hidden_size, **(constants | names | weights))
+    ys, finals = [], []
+    for b in range(x.shape[1]):
+        state, row = tuple(numbers(a[b]) for a in s), []
+        for t in range(x.shape[0]):
+            y, state = step(w, numbers(x[t, b]), *state, **{n: numbers(a[t, b]) for n, a in inputs.items()})
+            row.append(y)
+        ys.append(row)
+        finals.append(state)
+    fields = (tensor([final[k] for final in finals]) for k in range(len(s)))
+    return tensor(ys).transpose(0, 1), type(s)(*fields)
+
+
+def numbers(a: Tensor) -> Any:
+    """A tensor as nested lists of 0-d tensors."""
+    return [numbers(b) for b in a.unbind(0)] if a.dim() else a
+
+
+def tensor(nested: Any) -> Tensor:
+    """The tensor of nested lists of 0-d tensors."""
+    return torch.stack([tensor(a) for a in nested]) if isinstance(nested, list | tuple) else nested
+
+
+def sigmoid(a: Tensor) -> Tensor:
+    return 1 / (1 + (-a).exp())
+
+
+def tanh(a: Tensor) -> Tensor:
+    return 1 - 2 / ((2 * a).exp() + 1)
+
+
+def dot(row: list[Tensor], values: list[Tensor]) -> Tensor:
+    return sum(a * b for a, b in zip(row, values, strict=True))
+
+
+def entry(bias: list[Tensor] | None, k: int) -> Any:
+    return 0 if bias is None else bias[k]
+
+
+def from_x(w: SimpleNamespace, gate: int, j: int, x: list[Tensor]) -> Tensor:
+    """W x + b, unit j of one gate."""
+    return dot(w.weight_ih[gate * w.H + j], x) + entry(w.bias_ih, gate * w.H + j)
+
+
+def from_h(w: SimpleNamespace, gate: int, j: int, h: list[Tensor]) -> Tensor:
+    """R h + d, unit j of one gate."""
+    return dot(w.weight_hh[gate * w.H + j], h) + entry(w.bias_hh, gate * w.H + j)
+
+
+def both(w: SimpleNamespace, gate: int, j: int, x: list[Tensor], h: list[Tensor]) -> Tensor:
+    return from_x(w, gate, j, x) + from_h(w, gate, j, h)
+
+
+@oracle("rnn", "cudnn_rnn")
+def elman(w, x, h):
+    h = [tanh(both(w, 0, j, x, h)) for j in range(w.H)]
+    return h, (h,)
+
+
+@oracle("rnn_relu")
+def elman_relu(w, x, h):
+    a = [both(w, 0, j, x, h) for j in range(w.H)]
+    h = [v if v > 0 else 0 * v for v in a]
+    return h, (h,)
+
+
+@oracle("lstm", "cudnn_lstm")
+def lstm(w, x, h, c):
+    new_h, new_c = [], []
+    for j in range(w.H):
+        write, keep, show = (sigmoid(both(w, gate, j, x, h)) for gate in (0, 1, 3))
+        new_c.append(keep * c[j] + write * tanh(both(w, 2, j, x, h)))
+        new_h.append(show * tanh(new_c[j]))
+    return new_h, (new_h, new_c)
+
+
+@oracle("peephole_lstm")
+def peephole_lstm(w, x, h, c):
+    new_h, new_c = [], []
+    for j in range(w.H):
+        write = sigmoid(both(w, 0, j, x, h) + w.p_i[j] * c[j])
+        keep = sigmoid(both(w, 1, j, x, h) + w.p_f[j] * c[j])
+        new_c.append(keep * c[j] + write * tanh(both(w, 2, j, x, h)))
+        show = sigmoid(both(w, 3, j, x, h) + w.p_o[j] * new_c[j])
+        new_h.append(show * tanh(new_c[j]))
+    return new_h, (new_h, new_c)
+
+
+@oracle("gru", "cudnn_gru")
+def gru(w, x, h):
+    new = []
+    for j in range(w.H):
+        reset, keep = sigmoid(both(w, 0, j, x, h)), sigmoid(both(w, 1, j, x, h))
+        fresh = tanh(from_x(w, 2, j, x) + reset * from_h(w, 2, j, h))
+        new.append(fresh + keep * (h[j] - fresh))
+    return new, (new,)
+
+
+@oracle("cho_gru")
+def cho_gru(w, x, h):
+    reset = [sigmoid(both(w, 0, k, x, h)) * h[k] for k in range(w.H)]
+    new = []
+    for j in range(w.H):
+        write, fresh = sigmoid(both(w, 1, j, x, h)), tanh(from_x(w, 2, j, x) + from_h(w, 2, j, reset))
+        new.append(h[j] + write * (fresh - h[j]))
+    return new, (new,)
+
+
+@oracle("janet", settings=({}, {"beta": -0.4, "max_steps": 7}))
+def janet(w, x, h):
+    new = []
+    for j in range(w.H):
+        forget, fresh = both(w, 0, j, x, h), tanh(both(w, 1, j, x, h))
+        new.append(sigmoid(forget) * h[j] + (1 - sigmoid(forget - w.beta)) * fresh)
+    return new, (new,)
+
+
+@oracle("mingru")
+def mingru(w, x, h):
+    new = []
+    for j in range(w.H):
+        write, a = sigmoid(from_x(w, 0, j, x)), from_x(w, 1, j, x)
+        new.append((1 - write) * h[j] + write * (a + 0.5 if a >= 0 else sigmoid(a)))
+    return new, (new,)
