@@ -35,7 +35,8 @@ from rnnzoo.training.predictions import ParquetPredictions
 __all__ = ["CharTextData", "Forecaster", "LanguageModel", "SeriesData", "ZooCLI"]  # imported: known by short names
 
 _GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler", "seed_everything", "ckpt_path")
-DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
+PACKAGE = Path(__file__).parent.parent
+DEFAULTS = PACKAGE / "defaults.yaml"
 
 
 class ZooCLI(LightningCLI):
@@ -62,7 +63,10 @@ class ZooCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         self._preparing = subcommand
-        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.set_defaults({"return_predictions": False})  # they go to a file
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
@@ -91,7 +95,7 @@ class ZooCLI(LightningCLI):
             )
         saved = content["hyper_parameters"]
         typed = self._typed("model")
-        may_change: frozenset[str] = LanguageModel.may_change
+        may_change: frozenset[str] = getattr(_import_class(model.class_path), "may_change", frozenset())
         given = {key: settings[key] for key in typed if key in settings}
         given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
         wrong = contradictions(saved, given, may_change)
@@ -124,12 +128,22 @@ class ZooCLI(LightningCLI):
         if wanted > there:
             kind = "accelerators" if on_gpu else "processor cores"
             raise RnnZooError(f"trainer.devices is {devices}, but this machine has {there} {kind}")
+        if self.command != "fit":
+            self._leave_no_run(trainer)
+            return
         folder = self._output_folder(trainer)
-        if self.command == "fit" and not _can_write(folder):
+        if not _can_write(folder):
             raise RnnZooError(
                 f"the run cannot be written to {str(folder)!r}: no folder can be made there;"
                 " --trainer.logger.save_dir or --trainer.default_root_dir says where"
             )
+
+    def _leave_no_run(self, trainer: Any) -> None:
+        """Evaluation writes no run folder, unless a logger is asked for."""
+        if any(argument.startswith("--trainer.logger") for argument in self.given):
+            return
+        trainer.logger, trainer.enable_checkpointing, self.save_config_callback = False, False, None
+        trainer.callbacks = [c for c in trainer.callbacks or [] if "ModelCheckpoint" not in c.class_path]
 
     @staticmethod
     def _output_folder(trainer: Any) -> Path:
@@ -152,16 +166,6 @@ class ZooCLI(LightningCLI):
         for line in self.model.closing_lines(metrics, self.datamodule, relative(best)):
             say(line)
 
-    def after_validate(self) -> None:
-        self._say_metrics()
-
-    def after_test(self) -> None:
-        self._say_metrics()
-
-    def _say_metrics(self) -> None:
-        for name, value in sorted(self.trainer.callback_metrics.items()):
-            say(f"{name}: {float(value):.4f}")
-
 
 @rank_zero_only
 def say(line: str) -> None:
@@ -179,9 +183,12 @@ def run_lightning(command: str, args: list[str]) -> int:
     """Runs one of Lightning's commands."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    if command != "fit":
+        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")  # evaluation writes none
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own use of torch
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    sys.argv[1:] = [command, *with_own_config(args)]  # Lightning starts the other processes of a run by this line
+    args = with_own_config([shipped(a, before) for before, a in zip(["", *args], args, strict=False)])
+    sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
     ZooCLI(command, sys.argv[2:])
     return 0
 
@@ -189,7 +196,7 @@ def run_lightning(command: str, args: list[str]) -> int:
 def with_own_config(args: list[str]) -> list[str]:
     """`args`, with the config that lies in a checkpoint's run folder where a checkpoint is all that was given."""
     text = " ".join(args)
-    if re.search(r"(^| )(--config|-c|--model|--data)\b", text):
+    if re.search(r"(^| )(--config|-c|--model|--data)( |=)", text):
         return args
     for k, argument in enumerate(args):
         path = argument.partition("=")[2] if argument.startswith("--ckpt_path=") else ""
@@ -199,6 +206,18 @@ def with_own_config(args: list[str]) -> list[str]:
         if path and Path(path).is_file() and config.is_file():
             return ["--config", str(config), *args]
     return args
+
+
+def shipped(argument: str, before: str) -> str:
+    """A config that came with the package, where ``--config configs/char_lm.yaml`` finds no such file here."""
+    option, equals, value = argument.partition("=")
+    path = Path(value if equals else argument)
+    if (option if equals else before) not in ("--config", "-c") or path.exists() or path.parent.name != "configs":
+        return argument
+    for folder in (PACKAGE / "configs", PACKAGE.parent / "configs"):
+        if (folder / path.name).is_file():
+            return f"{option}={folder / path.name}" if equals else str(folder / path.name)
+    return argument
 
 
 def explain_parsing(error: BaseException) -> str | None:
@@ -230,6 +249,8 @@ def _explain_setting(text: str) -> str:
     union = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*Given value: (.*)"
     if found := re.search(rf'Parser key "([\w.]+)":.*?{union}', text, re.IGNORECASE):
         return f"{found[1]} is {found[3]!r}; it takes {_plain_types(found[2])}"
+    if found := re.search(r'Parser key "config": File does not exist: (.*)', text):
+        return f"--config {found[1]} does not exist"
     if found := re.search(r"arguments are required: (.*)", text):
         return f"{found[1]} missing: give a config, such as --config configs/char_lm.yaml"
     return _plain_types(text)

@@ -100,7 +100,9 @@ class Task(LightningModule):
             )
         if self.schedule == "cosine":
             return CosineAnnealingLR(optimizer, T_max=int(steps))
-        return OneCycleLR(optimizer, max_lr=self.learning_rate, total_steps=int(steps), pct_start=0.1)
+        steps = max(int(steps), 2)
+        rise = max(0.1, 1.5 / steps)  # torch counts from 0: a tenth of ten steps would be no step, and divides by it
+        return OneCycleLR(optimizer, max_lr=self.learning_rate, total_steps=steps, pct_start=rise)
 
     def on_train_start(self) -> None:
         """After a resume: a learning rate, decay or number of epochs that was changed wins over the checkpoint's."""

@@ -1,5 +1,6 @@
 """Forecasts of a series as quantiles, judged beside the seasonal-naive forecast."""
 
+import shlex
 from typing import Any
 
 import torch
@@ -131,7 +132,7 @@ class Forecaster(Task):
             f"checkpoint: {checkpoint}",
             "",
             "Try next:",
-            f"  rnnzoo predict --ckpt_path {checkpoint} --predictions.path forecasts.parquet",
+            f"  rnnzoo predict --ckpt_path {shlex.quote(checkpoint)} --predictions.path forecasts.parquet",
             "  rnnzoo fit --config configs/forecast.yaml --model.cell lstm --model.hidden_size 128",
             "  rnnzoo cells",
         ]

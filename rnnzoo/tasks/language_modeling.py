@@ -1,6 +1,7 @@
 """Language models over characters: trained on streams with carried state, fine-tuned, sampled from."""
 
 import math
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -196,8 +197,9 @@ class LanguageModel(Task):
         return prompt + "".join(self.generate(prompt, length, temperature=0.7, top_p=0.9, generator=generator))
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
-        opening = self.vocabulary.decode(next(iter(data.train_dataloader())).inputs[0, :16])
-        prompt = opening.strip().split("\n")[0] or self.vocabulary.characters[0]
+        opening = self.vocabulary.decode(next(iter(data.train_dataloader())).inputs[0, :24])
+        prompt = opening.strip().split("\n")[0].rpartition(" ")[0] or self.vocabulary.characters[0]
+        path = shlex.quote(checkpoint)
         return [
             "A sample, at temperature 0.7 and top-p 0.9:",
             "",
@@ -207,8 +209,8 @@ class LanguageModel(Task):
             f"checkpoint: {checkpoint}",
             "",
             "Try next:",
-            f'  rnnzoo generate {checkpoint} --prompt "{prompt}" --length 400 --temperature 0.7',
-            f"  rnnzoo predict --ckpt_path {checkpoint}",
+            f"  rnnzoo generate {path} --prompt={shlex.quote(prompt)} --length 400 --temperature 0.7",
+            f"  rnnzoo predict --ckpt_path {path}",
             "  rnnzoo fit --config configs/char_lm.yaml --model.cell gru --model.hidden_size 128",
         ]
 

@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rnnzoo.errors import RnnZooError
 
 
-class ParquetPredictions(BasePredictionWriter):
+class ParquetPredictions(Callback):
     """Writes what ``predict_step`` returns, a dictionary of columns of equal length.
 
     Rows are sorted by the columns of whole numbers. The file is written aside and renamed: none is ever half written.
@@ -26,7 +24,6 @@ class ParquetPredictions(BasePredictionWriter):
     """
 
     def __init__(self, path: str = "predictions.parquet"):
-        super().__init__("batch")
         self.path = Path(path)
         self._tables: list[pa.Table] = []
 
@@ -37,17 +34,10 @@ class ParquetPredictions(BasePredictionWriter):
                 f"predictions.path {str(self.path)!r} cannot be written: {str(folder)!r} is no such folder"
             )
 
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: dict[str, torch.Tensor],
-        batch_indices: Sequence[int] | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int,
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, loader: int = 0
     ) -> None:
-        columns = {name: column.cpu().numpy() for name, column in prediction.items()}
+        columns = {name: column.cpu().numpy() for name, column in outputs.items()}
         describe = getattr(pl_module, "describe_predictions", None)
         self._tables.append(pa.table(describe(columns) if describe else columns))
 
