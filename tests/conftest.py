@@ -1,7 +1,10 @@
-"""What all tests share: a seed, and a word on what needs a GPU."""
+"""What all tests share: one thread, a seed, and a word on what needs a GPU."""
 
 import pytest
 import torch
+
+# tensors are small here, and where other processes run, threads that wait for each other take ten times as long
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

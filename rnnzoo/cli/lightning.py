@@ -83,6 +83,12 @@ class ZooCLI(LightningCLI):
         resumed, pretrained = config.get("ckpt_path"), settings.get("pretrained")
         if resumed in ("best", "last", "hpc"):
             raise RnnZooError(f"ckpt_path must be a file here, not {resumed!r}: nothing has been trained yet")
+        typed = self._typed("model")
+        if resumed and pretrained and "pretrained" in typed:
+            raise RnnZooError(
+                f"ckpt_path {str(resumed)!r} and model.pretrained {pretrained!r} are both given:"
+                " one goes on with a run, the other starts one; give one"
+            )
         path, argument = (resumed, "ckpt_path") if resumed else (pretrained, "model.pretrained")
         if not path:
             if self.command != "fit":
@@ -94,7 +100,6 @@ class ZooCLI(LightningCLI):
                 f"{argument} {path!r} holds a {content['rnnzoo']['task']}, but the model is {model.class_path}"
             )
         saved = content["hyper_parameters"]
-        typed = self._typed("model")
         may_change: frozenset[str] = getattr(_import_class(model.class_path), "may_change", frozenset())
         given = {key: settings[key] for key in typed if key in settings}
         given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
@@ -106,6 +111,10 @@ class ZooCLI(LightningCLI):
             if key in settings and key not in typed and key not in fresh:
                 settings[key] = value
         init = data.get("init_args", {}) if data else {}
+        if argument == "ckpt_path":  # of a run that was fine-tuned: what it took from elsewhere is in its own checkpoint
+            for part in (settings, init):
+                if part.get("pretrained"):
+                    part["pretrained"] = None
         target = "vocabulary" if argument == "ckpt_path" else "pretrained"
         if target in init and not init.get("vocabulary"):
             init[target] = str(path)

@@ -55,7 +55,7 @@ class Forecaster(Task):
         season: int = 336,
         level: int = 48,
         quantiles: list[float] = [0.1, 0.5, 0.9],  # noqa: B006  # never changed; a list is what YAML gives
-        learning_rate: float = 3e-3,
+        learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
         schedule: Schedule = "one_cycle",
     ):

@@ -106,7 +106,7 @@ class LanguageModel(Task):
         self._carried.reset("predict")
 
     def training_step(self, batch: StreamBatch, index: int) -> Tensor:
-        loss = self._nats(batch, "train", "mean")
+        loss, _ = self._mean_nats(batch, "train")
         self.log_train(loss)
         return loss
 
@@ -118,7 +118,7 @@ class LanguageModel(Task):
 
     def predict_step(self, batch: StreamBatch, index: int) -> dict[str, Tensor]:
         """Of every character predicted: its position in the text, its number, its log-probability in nats."""
-        log_prob = -self._nats(batch, "predict", "none")
+        log_prob = -self._nats(batch, "predict").view_as(batch.targets)
         there = batch.targets != IGNORED
         position = batch.positions[:, None] + torch.arange(batch.targets.shape[1], device=self.device)
         return {"position": position[there], "token": batch.targets[there], "log_prob": log_prob[there]}
@@ -128,19 +128,19 @@ class LanguageModel(Task):
         characters = self.vocabulary.characters
         return {**columns, "token": [characters[i] for i in columns["token"]]}
 
-    def _nats(self, batch: StreamBatch, stage: str, reduction: str) -> Tensor:
-        """-ln p of the targets, (B, T) or its mean; float32 whatever the precision."""
+    def _nats(self, batch: StreamBatch, stage: str) -> Tensor:
+        """-ln p of each target, (B * T,), 0 where a stream has ended; float32 whatever the precision."""
         hx = self._carried[stage] if self.carry_state else None
-        logits, hx = self.model(batch.inputs, hx)
-        self._carried[stage] = hx
-        nats = F.cross_entropy(
-            logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction=reduction
-        )
-        return nats if reduction == "mean" else nats.view_as(batch.targets)
+        logits, self._carried[stage] = self.model(batch.inputs, hx)
+        return F.cross_entropy(logits.flatten(0, 1).float(), batch.targets.flatten(), reduction="none")
+
+    def _mean_nats(self, batch: StreamBatch, stage: str) -> tuple[Tensor, Tensor]:
+        """The mean of -ln p over the targets, and their number, which may be 0 at the end of a process's streams."""
+        count = (batch.targets != IGNORED).sum()
+        return self._nats(batch, stage).sum() / count.clamp(min=1), count
 
     def _evaluate(self, batch: StreamBatch, stage: str) -> None:
-        count = (batch.targets != IGNORED).sum()
-        mean = self._nats(batch, stage, "none").sum() / count.clamp(min=1)
+        mean, count = self._mean_nats(batch, stage)
         self.log_eval(stage, mean, count)
         bits = self.bits[f"{stage}_bpc"]
         bits.update(mean / LN2, count)
@@ -198,7 +198,8 @@ class LanguageModel(Task):
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
         opening = self.vocabulary.decode(next(iter(data.train_dataloader())).inputs[0, :24])
-        prompt = opening.strip().split("\n")[0].rpartition(" ")[0] or self.vocabulary.characters[0]
+        line = opening.strip().split("\n")[0]
+        prompt = line.rpartition(" ")[0] or line or self.vocabulary.characters[0]
         path = shlex.quote(checkpoint)
         return [
             "A sample, at temperature 0.7 and top-p 0.9:",

@@ -1,0 +1,143 @@
+"""`rnnzoo fit`: what it says, what it writes, and that every setting is within reach."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from command_line import CONFIGS, TINY_FORECASTER, TINY_LM, shell
+
+CONSOLE_SCRIPT = str(Path(sys.executable).with_name("rnnzoo"))
+BRIEF = [f"--trainer.limit_{part}_batches=2" for part in ("train", "val", "test", "predict")]
+
+
+def test_a_quick_run_says_what_ran_what_was_reached_and_where_the_checkpoint_lies(lm_run):
+    said = lm_run.answer.out
+    assert lm_run.answer.status == 0, lm_run.answer.err
+    assert re.search(r"^lstm, 1 x 16 units, [\d,]+ parameters in all; runs by kernel 'native' on 1 threads$", said, re.M)
+    reached = float(re.search(r"^held-out bits per character: (\d+\.\d+)$", said, re.M)[1])
+    assert 0 < reached < 4.5  # 20 characters at random have log2(20) = 4.3
+    sample = said.partition("A sample, at temperature 0.7 and top-p 0.9:\n\n")[2].partition("\n\nheld-out")[0]
+    assert len(sample) > 400
+    assert lm_run.checkpoint.is_file()
+    assert "Traceback" not in lm_run.answer.err
+
+
+def test_a_run_leaves_its_config_its_metrics_and_two_checkpoints(lm_run):
+    there = sorted(str(p.relative_to(lm_run.folder)) for p in lm_run.folder.rglob("*") if p.is_file())
+    run = "runs/char_lm/version_0"
+    files = ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "hparams.yaml", "metrics.csv"]
+    assert there == [f"{run}/{name}" for name in files]
+
+
+def suggestions(answer):
+    lines = answer.out.partition("Try next:\n")[2].splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def test_it_suggests_three_commands(lm_run, forecast_run):
+    for run in (lm_run, forecast_run):
+        assert [words[0] for words in suggestions(run.answer)] == ["rnnzoo"] * 3
+
+
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("task", ["lm", "forecast"])
+def test_each_suggested_command_runs(task, which, zoo, request, monkeypatch):
+    run = request.getfixturevalue(f"{task}_run")
+    monkeypatch.chdir(run.folder)
+    _, *words = suggestions(run.answer)[which]
+    if words[0] == "fit":
+        words += [*BRIEF, "--trainer.max_epochs=1", "--trainer.logger.save_dir=other"]
+    answer = zoo(*words)
+    assert answer.status == 0, answer.err
+    assert answer.out.strip()
+
+
+def test_the_suggested_prompt_survives_a_shell_whatever_the_text_begins_with(zoo, tmp_path):
+    (tmp_path / "odd $name").mkdir()
+    (tmp_path / "odd $name" / "text.txt").write_text('- "It\'s $HOME `here`!", he said. And so on.\n' * 40)
+    fit = zoo("fit", *TINY_LM, "--data.dataset=odd $name/text.txt", "--trainer.logger.save_dir=odd $name/runs", *BRIEF)
+    assert fit.status == 0, fit.err
+    _, *words = suggestions(fit)[0]
+    answer = zoo(*words)
+    assert answer.status == 0, answer.err
+    assert answer.out.startswith('- "It\'s $HOME')
+
+
+def test_make_demo_trains_on_the_king_james_text(tmp_path):
+    recipe = subprocess.run(["make", "-n", "demo"], cwd=CONFIGS.parent, capture_output=True, text=True, check=True)
+    program, *words = shlex.split(recipe.stdout.splitlines()[-1])
+    assert program == ".venv/bin/rnnzoo"
+    answer = shell(*words, *BRIEF, "--trainer.max_epochs=1", cwd=tmp_path, launcher=(CONSOLE_SCRIPT,))
+    assert answer.status == 0, answer.err
+    assert "runs by kernel 'native'" in answer.out
+    assert re.search(r"held-out bits per character: \d", answer.out)
+    assert (tmp_path / answer.checkpoint).is_file()
+    bar = next(line for line in answer.out.split("\r") if "2/2" in line and "train_loss=" in line)
+    assert re.search(r"\[\d\d:\d\d<\d\d:\d\d, +[\d.]+(it/s|s/it)", bar)  # time, time left, rate
+
+
+def test_any_setting_can_be_changed_on_the_command_line(zoo, text_file):
+    given = ["--model.cell", "gru", "--model.hidden_size", "24", "--trainer.precision", "bf16-mixed"]
+    answer = zoo("fit", *TINY_LM, *given, "--data.dataset", text_file)
+    assert answer.status == 0, answer.err
+    assert answer.out.startswith("gru, 1 x 24 units")
+    run = answer.checkpoint.parent.parent
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    assert settings["trainer"]["precision"] == "bf16-mixed"
+    content = torch.load(answer.checkpoint, weights_only=True)
+    assert (content["hyper_parameters"]["cell"], content["hyper_parameters"]["hidden_size"]) == ("gru", 24)
+    assert all(a.dtype == torch.float32 for a in content["state_dict"].values())
+
+
+@pytest.mark.parametrize("name", [p.stem for p in sorted(CONFIGS.glob("*.yaml"))])
+def test_a_printed_config_is_complete_and_can_be_given_back(name, zoo, tmp_path):
+    printed = zoo("fit", "--config", CONFIGS / f"{name}.yaml", "--print_config")
+    assert printed.status == 0, printed.err
+    settings = yaml.safe_load(printed.out)
+    assert settings["trainer"]["gradient_clip_val"] == 1.0  # of the package's defaults
+    assert settings["model"]["init_args"]["schedule"] == "one_cycle"  # of the class
+    (tmp_path / "whole.yaml").write_text(printed.out)
+    assert zoo("fit", "--config", "whole.yaml", "--print_config").out == printed.out
+
+
+def test_a_printed_config_trains(zoo, tmp_path, text_file):
+    printed = zoo("fit", *TINY_LM, "--data.dataset", text_file, "--print_config")
+    (tmp_path / "whole.yaml").write_text(printed.out)
+    answer = zoo("fit", "--config", "whole.yaml")
+    assert answer.status == 0, answer.err
+    assert answer.out.startswith("lstm, 1 x 16 units")
+
+
+def test_what_the_command_line_overrides_is_seen_by_interpolation(zoo, series_file):
+    given = ["--data.dataset", series_file, "--data.column", "load", "--data.horizon", "18", "--data.season", "12"]
+    answer = zoo("fit", *TINY_FORECASTER, *given)
+    assert answer.status == 0, answer.err
+    saved = torch.load(answer.checkpoint, weights_only=True)
+    assert (saved["hyper_parameters"]["horizon"], saved["hyper_parameters"]["season"]) == (18, 12)
+    assert saved["state_dict"]["model.head.weight"].shape == (18 * 3, 16)
+
+
+def test_a_config_shipped_with_the_package_is_found_from_any_folder(zoo):
+    answer = zoo("fit", "--config", "configs/forecast.yaml", "--print_config")
+    assert yaml.safe_load(answer.out)["model"]["class_path"] == "rnnzoo.tasks.Forecaster"
+
+
+def test_configs_can_be_laid_over_each_other(zoo, tmp_path):
+    (tmp_path / "mine.yaml").write_text("model:\n  init_args:\n    hidden_size: 40\ntrainer:\n  max_epochs: 7\n")
+    answer = zoo("fit", "--config", CONFIGS / "char_lm.yaml", "--config", "mine.yaml", "--print_config")
+    settings = yaml.safe_load(answer.out)
+    assert (settings["model"]["init_args"]["hidden_size"], settings["trainer"]["max_epochs"]) == (40, 7)
+    assert settings["model"]["init_args"]["cell"] == "lstm"
+
+
+def test_the_forecaster_prints_its_error_beside_the_seasonal_naive_forecasts(forecast_run):
+    assert forecast_run.answer.status == 0, forecast_run.answer.err
+    line = next(line for line in forecast_run.answer.out.splitlines() if line.startswith("held-out MASE: "))
+    mase, naive = map(float, re.findall(r"\d+\.\d+", line))
+    assert mase > 0
+    assert 0.5 < naive < 1.5  # the noise is that of the training part

@@ -1,0 +1,97 @@
+"""`rnnzoo generate`: text a character at a time, at a cost that does not grow."""
+
+import pytest
+
+from rnnzoo.models import TokenModel
+
+
+def generated(zoo, run, *args):
+    answer = zoo("generate", run.checkpoint, "--prompt", "the cat", *args)
+    assert answer.status == 0, answer.err
+    return answer.out
+
+
+def test_it_prints_the_prompt_and_as_many_characters_as_asked_for(zoo, lm_run):
+    out = generated(zoo, lm_run, "--length", 50)
+    assert out.startswith("the cat")
+    assert len(out) == len("the cat") + 50 + len("\n")
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(zoo, lm_run):
+    first, again, other = (generated(zoo, lm_run, "--length", 60, "--seed", seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_temperature_and_top_p_reach_the_sampling(zoo, lm_run):
+    surest = {generated(zoo, lm_run, "--length", 40, "--temperature", 0.001, "--seed", s) for s in range(3)}
+    top = {generated(zoo, lm_run, "--length", 40, "--top-p", 1e-6, "--seed", s) for s in range(3)}
+    assert surest == top
+    assert len(top) == 1
+
+
+def test_each_character_costs_one_step_and_the_prompt_is_read_once(zoo, lm_run, monkeypatch):
+    calls = []
+    whole, step = TokenModel.forward, TokenModel.step
+
+    def count_whole(self, tokens, hx=None):
+        calls.append(("forward", tuple(tokens.shape)))
+        return whole(self, tokens, hx)
+
+    def count_step(self, token, hx=None):
+        calls.append(("step", tuple(token.shape)))
+        return step(self, token, hx)
+
+    monkeypatch.setattr(TokenModel, "forward", count_whole)
+    monkeypatch.setattr(TokenModel, "step", count_step)
+    generated(zoo, lm_run, "--length", 30)
+    assert calls == [("forward", (1, len("the cat")))] + [("step", (1,))] * 29
+
+
+def test_characters_are_printed_as_they_are_made(zoo, lm_run, monkeypatch):
+    made, shown = [], []
+    step = TokenModel.step
+
+    def count(self, token, hx=None):
+        made.append(token)
+        return step(self, token, hx)
+
+    class Screen:
+        def write(self, text):
+            shown.append((len(made), text))
+
+        def flush(self):
+            shown.append((len(made), None))
+
+    monkeypatch.setattr(TokenModel, "step", count)
+    monkeypatch.setattr("sys.stdout", Screen())
+    zoo("generate", lm_run.checkpoint, "--prompt", "the", "--length", 5)
+    monkeypatch.undo()
+    assert [k for k, text in shown if text is None] == [0, 0, 1, 2, 3, 4]  # the prompt, then one flush a character
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--prompt", ""], "prompt is empty"),
+        (["--length", "0"], "length must be at least 1, not 0"),
+        (["--length", "-3"], "length must be at least 1, not -3"),
+        (["--length", "many"], "argument --length: invalid int value: 'many'"),
+        (["--temperature", "0"], "temperature must be above 0, not 0.0"),
+        (["--temperature", "-0.5"], "temperature must be above 0, not -0.5"),
+        (["--temperature", "nan"], "temperature must be above 0, not nan"),
+        (["--top-p", "0"], "top_p must be in (0, 1], not 0.0"),
+        (["--top-p", "1.1"], "top_p must be in (0, 1], not 1.1"),
+        (["--prompt", "the #1 café"], "prompt has 3 characters ('#' at 4, '1' at 5, 'é' at 10) not in the vocabulary"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_its_value(zoo, lm_run, wrong, said):
+    answer = zoo("generate", lm_run.checkpoint, *wrong)
+    assert said in answer.complaint
+    assert answer.out == ""
+
+
+def test_a_checkpoint_that_is_no_language_models_is_an_error(zoo, forecast_run):
+    said = zoo("generate", forecast_run.checkpoint).complaint
+    assert "holds a Forecaster, not a language model" in said
