@@ -46,18 +46,28 @@ def cells(args: list[str]) -> int:
 
 def describe(name: str, input_size: int, hidden_size: int) -> dict[str, str]:
     """One row of the table of cells."""
-    cell = create(name, input_size, hidden_size)
-    rnn = RNN(name, input_size, hidden_size)
-    inputs = {n: torch.zeros(8, 2, 1) for n in cell.inputs}
-    return {
+    cls = find(name)
+    row = {
         "name": name,
-        "paper": source(type(cell)),
-        "state": " ".join(type(cell).State._fields),
-        "gates": str(cell.gates or "-"),
-        "parameters": f"{sum(p.numel() for p in cell.parameters()):,}",
-        "in time": "parallel" if isinstance(cell, LinearCell) else "sequential",
-        "kernel": rnn.explain(torch.zeros(8, 2, input_size), **inputs).chosen,
+        "paper": source(cls),
+        "state": " ".join(cls.State._fields),
+        "gates": str(cls.gates or "-"),
+        "parameters": "-",
+        "in time": "parallel" if issubclass(cls, LinearCell) else "sequential",
+        "kernel": "-",
     }
+    if needed(cls):
+        return row
+    inputs = {n: torch.zeros(8, 2, 1) for n in cls.inputs}
+    rnn = RNN(cls, input_size, hidden_size)
+    row["parameters"] = f"{sum(p.numel() for p in rnn.parameters()):,}"
+    row["kernel"] = rnn.explain(torch.zeros(8, 2, input_size), **inputs).chosen
+    return row
+
+
+def needed(cls: type[Cell]) -> list[str]:
+    """The arguments that a cell has no default for: it is made with them only."""
+    return [name for name, p in constants_of(cls).items() if p.default is p.empty]
 
 
 def source(cls: type[Cell]) -> str:
@@ -88,19 +98,14 @@ def markdown_table() -> str:
 def equations(name: str, input_size: int, hidden_size: int) -> str:
     """What a cell computes, what it takes, and how many numbers it learns."""
     cls = find(name)
-    cell = create(cls, input_size, hidden_size)
     doc = "\n".join(line.removeprefix("    ") for line in (cls.__doc__ or "").strip().split("\n")).rstrip()
-    shapes = ", ".join(f"{n} {tuple(p.shape)}" for n, p in cell.named_parameters())
     constants = ", ".join(f"{n}={p.default!r}" if p.default is not p.empty else n for n, p in constants_of(cls).items())
-    return "\n".join(
-        [
-            f"{name_of(cls)}: {doc}",
-            "",
-            f"state: {', '.join(cls.State._fields)}",
-            f"arguments: {constants or 'none'}",
-            f"parameters at input size {input_size}, hidden size {hidden_size}: {shapes}",
-        ]
-    )
+    lines = [f"{name_of(cls)}: {doc}", "", f"state: {', '.join(cls.State._fields)}", f"arguments: {constants or 'none'}"]
+    if not needed(cls):
+        parameters = create(cls, input_size, hidden_size).named_parameters()
+        shapes = ", ".join(f"{n} {tuple(p.shape)}" for n, p in parameters)
+        lines.append(f"parameters at input size {input_size}, hidden size {hidden_size}: {shapes}")
+    return "\n".join(lines)
 
 
 # ---- check
