@@ -100,7 +100,12 @@ def equations(name: str, input_size: int, hidden_size: int) -> str:
     cls = find(name)
     doc = "\n".join(line.removeprefix("    ") for line in (cls.__doc__ or "").strip().split("\n")).rstrip()
     constants = ", ".join(f"{n}={p.default!r}" if p.default is not p.empty else n for n, p in constants_of(cls).items())
-    lines = [f"{name_of(cls)}: {doc}", "", f"state: {', '.join(cls.State._fields)}", f"arguments: {constants or 'none'}"]
+    lines = [
+        f"{name_of(cls)}: {doc}",
+        "",
+        f"state: {', '.join(cls.State._fields)}",
+        f"arguments: {constants or 'none'}",
+    ]
     if not needed(cls):
         parameters = create(cls, input_size, hidden_size).named_parameters()
         shapes = ", ".join(f"{n} {tuple(p.shape)}" for n, p in parameters)
@@ -123,12 +128,13 @@ def check(args: list[str]) -> int:
 
     cell = create(given.cell, given.input_size, given.hidden_size, **given.cell_args)
     results = run_checks(cell, slow=True)
-    failed = [r for r in results if not r.passed]
+    counts = {"passed": 0, "FAILED": 0, "skipped": 0}
     for result in results:
         mark = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
+        counts[mark] += 1
         print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
-    print(f"{name_of(type(cell))}: {len(results) - len(failed)} of {len(results)} checks passed")
-    return 1 if failed else 0
+    print(f"{name_of(type(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
+    return 1 if counts["FAILED"] else 0
 
 
 # ---- generate

@@ -111,7 +111,9 @@ class ZooCLI(LightningCLI):
             if key in settings and key not in typed and key not in fresh:
                 settings[key] = value
         init = data.get("init_args", {}) if data else {}
-        if argument == "ckpt_path":  # of a run that was fine-tuned: what it took from elsewhere is in its own checkpoint
+        if (
+            argument == "ckpt_path"
+        ):  # of a run that was fine-tuned: what it took from elsewhere is in its own checkpoint
             for part in (settings, init):
                 if part.get("pretrained"):
                     part["pretrained"] = None
@@ -161,6 +163,11 @@ class ZooCLI(LightningCLI):
         return Path(settings.get("save_dir") or trainer.get("default_root_dir") or ".")
 
     def before_fit(self) -> None:
+        # what a run cannot do is known before it leaves anything on the disk
+        self.model.try_out()
+        if isinstance(self.datamodule, CharTextData | SeriesData):
+            self.datamodule.train_dataloader()
+            self.datamodule.val_dataloader()
         say(self.model.report())
 
     def after_fit(self) -> None:

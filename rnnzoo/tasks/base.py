@@ -18,7 +18,6 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.rnn import RNN
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
-STAGES = ("train", "val", "test")
 _PROGRESS = {"last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial"}  # of a scheduler
 _CYCLED = {"lr", "betas", "momentum"}  # of a parameter group, which a schedule moves
 
@@ -49,7 +48,9 @@ class Task(LightningModule):
         if schedule not in get_args(Schedule):
             raise RnnZooError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}")
         self.learning_rate, self.weight_decay, self.schedule = learning_rate, weight_decay, schedule
-        self.losses = MetricCollection({f"{stage}_loss": MeanMetric() for stage in STAGES[1:]}, compute_groups=False)
+        self.losses = MetricCollection(
+            {f"{stage}_loss": MeanMetric() for stage in ("val", "test")}, compute_groups=False
+        )
         self._fresh: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
 
     @property
@@ -68,6 +69,15 @@ class Task(LightningModule):
             f"{cell}, {rnn.num_layers} x {rnn.hidden_size} units, {weights:,} parameters in all;"
             f" runs by kernel {explanation.chosen!r} on {threads}"
         )
+
+    def try_out(self) -> None:
+        """Runs two steps of the RNN, so that a cell's mistake shows at once.
+
+        Raises:
+            RnnZooError: the cell or its kernel cannot run.
+        """
+        with torch.no_grad():
+            self.rnn(self.example_input()[:2, :2])
 
     def example_input(self) -> Tensor:
         """Something like what the RNN gets in a training step, for ``explain``."""
@@ -128,7 +138,17 @@ class Task(LightningModule):
             for _ in range(min(done, getattr(scheduler, "total_steps", done + 1) - 1)):
                 scheduler.step()
 
-    # ---- logging
+    # ---- evaluation and logging
+
+    def evaluate(self, batch: Any, stage: str) -> None:
+        """Adds a batch to the metrics of `stage`, "val" or "test"."""
+        raise RnnZooError(f"{type(self).__name__} must define evaluate(batch, stage)")
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.evaluate(batch, "val")
+
+    def test_step(self, batch: Any, index: int) -> None:
+        self.evaluate(batch, "test")
 
     def log_train(self, loss: Tensor) -> None:
         """Logs a training step's loss, and shows it in the progress bar."""

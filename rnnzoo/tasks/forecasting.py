@@ -99,12 +99,6 @@ class Forecaster(Task):
         self.log_train(loss)
         return loss
 
-    def validation_step(self, batch: Window, index: int) -> None:
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: Window, index: int) -> None:
-        self._evaluate(batch, "test")
-
     def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
         """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
         forecast = self(batch.past)
@@ -117,7 +111,7 @@ class Forecaster(Task):
         error = (future[..., None] - forecast) / self.scale
         return torch.maximum(self.quantiles * error, (self.quantiles - 1) * error).mean()
 
-    def _evaluate(self, batch: Window, stage: str) -> None:
+    def evaluate(self, batch: Window, stage: str) -> None:
         forecast, rows = self(batch.past), len(batch.past)
         self.log_eval(stage, self._pinball(forecast, batch.future), rows)
         naive = self.model.seasonal_naive(batch.past)

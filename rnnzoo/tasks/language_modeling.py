@@ -110,12 +110,6 @@ class LanguageModel(Task):
         self.log_train(loss)
         return loss
 
-    def validation_step(self, batch: StreamBatch, index: int) -> None:
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: StreamBatch, index: int) -> None:
-        self._evaluate(batch, "test")
-
     def predict_step(self, batch: StreamBatch, index: int) -> dict[str, Tensor]:
         """Of every character predicted: its position in the text, its number, its log-probability in nats."""
         log_prob = -self._nats(batch, "predict").view_as(batch.targets)
@@ -139,7 +133,7 @@ class LanguageModel(Task):
         count = (batch.targets != IGNORED).sum()
         return self._nats(batch, stage).sum() / count.clamp(min=1), count
 
-    def _evaluate(self, batch: StreamBatch, stage: str) -> None:
+    def evaluate(self, batch: StreamBatch, stage: str) -> None:
         mean, count = self._mean_nats(batch, stage)
         self.log_eval(stage, mean, count)
         bits = self.bits[f"{stage}_bpc"]
