@@ -79,7 +79,7 @@ def shell(*args: object, cwd: Path, launcher: tuple[str, ...] = (sys.executable,
 def make_text(words: int, seed: int) -> str:
     """Lines of words that can be learnt a little of in seconds."""
     draw = random.Random(seed)
-    known = "the cat sat on a mat and a dog ran far away in heaven above earth".split()
+    known = "the cat sat on a mat and a dog ran far away in heaven above earth".split()  # noqa: SIM905
     return "\n".join(" ".join(draw.choices(known, k=8)) for _ in range(words // 8)) + "\n"
 
 

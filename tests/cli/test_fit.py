@@ -18,7 +18,9 @@ BRIEF = [f"--trainer.limit_{part}_batches=2" for part in ("train", "val", "test"
 def test_a_quick_run_says_what_ran_what_was_reached_and_where_the_checkpoint_lies(lm_run):
     said = lm_run.answer.out
     assert lm_run.answer.status == 0, lm_run.answer.err
-    assert re.search(r"^lstm, 1 x 16 units, [\d,]+ parameters in all; runs by kernel 'native' on 1 threads$", said, re.M)
+    assert re.search(
+        r"^lstm, 1 x 16 units, [\d,]+ parameters in all; runs by kernel 'native' on 1 threads$", said, re.M
+    )
     reached = float(re.search(r"^held-out bits per character: (\d+\.\d+)$", said, re.M)[1])
     assert 0 < reached < 4.5  # 20 characters at random have log2(20) = 4.3
     sample = said.partition("A sample, at temperature 0.7 and top-p 0.9:\n\n")[2].partition("\n\nheld-out")[0]
@@ -65,7 +67,7 @@ def test_the_suggested_prompt_survives_a_shell_whatever_the_text_begins_with(zoo
     _, *words = suggestions(fit)[0]
     answer = zoo(*words)
     assert answer.status == 0, answer.err
-    assert answer.out.startswith('- "It\'s $HOME')
+    assert answer.out.startswith("- \"It's $HOME")
 
 
 def test_make_demo_trains_on_the_king_james_text(tmp_path):

@@ -1,0 +1,164 @@
+"""What a user got wrong: one line with the argument, its value and what would be right, and nothing left behind."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import TINY_FORECASTER, TINY_LM, make_series
+
+from rnnzoo.cli.main import main
+
+
+def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
+    before = sorted(tmp_path.rglob("*"))
+    said = zoo(*args).complaint
+    assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
+    return said
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("--model.cell=lsmt", ["lsmt", "did you mean 'lstm'"]),
+        ("--model.cell_args.bta=1", ["lstm", "bta", "it has: bias"]),
+        ("--model.hidden_size=0", ["hidden_size", "0", "at least 1"]),
+        ("--model.hidden_size=-3", ["hidden_size", "-3", "at least 1"]),
+        ("--model.hidden_size=many", ["hidden_size", "many", "int"]),
+        ("--model.num_layers=0", ["num_layers", "0", "at least 1"]),
+        ("--model.dropout=1", ["dropout", "1", "[0, 1)"]),
+        ("--model.dropout=-0.1", ["dropout", "-0.1", "[0, 1)"]),
+        ("--model.learning_rate=0", ["learning_rate", "0", "above 0"]),
+        ("--model.schedule=steep", ["schedule", "steep", "one_cycle"]),
+        ("--model.hiden_size=3", ["hiden_size", "did you mean 'hidden_size'"]),
+        ("--model.kernel=natve", ["natve", "did you mean 'native'"]),
+        ("--model.kernel=linear_scan", ["linear_scan", "lstm is not linear in its state", "auto"]),
+        ("--trainer.mox_epochs=3", ["mox_epochs", "did you mean 'max_epochs'"]),
+        ("--trainer.max_epochs=many", ["trainer.max_epochs", "many", "int"]),
+        ("--trainer.devices=999", ["trainer.devices", "999", "processor cores"]),
+        ("--data.batch_size=0", ["batch_size", "0", "at least 1"]),
+        ("--data.batch_size=100000", ["batch_size", "100000", "would do"]),
+        ("--data.sequence_length=100000", ["sequence_length", "100000", "would do"]),
+        ("--data.dataset=missing.txt", ["dataset", "missing.txt", "no such file"]),
+        ("--config=missing.yaml", ["missing.yaml", "does not exist"]),
+        ("--data.sequence_length=${no.where}", ["no.where", "not found"]),
+    ],
+)
+def test_a_wrong_setting_of_a_language_model_is_named_with_its_value(zoo, tmp_path, text_file, setting, says):
+    dataset = [] if "dataset" in setting else [f"--data.dataset={text_file}"]
+    said = complaint_of(zoo, tmp_path, "fit", *TINY_LM, *dataset, setting)
+    for part in says:
+        assert part in said
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="asks for a GPU where there is none")
+def test_a_gpu_that_is_not_there_is_named(zoo, tmp_path, text_file):
+    said = complaint_of(zoo, tmp_path, "fit", *TINY_LM, f"--data.dataset={text_file}", "--trainer.accelerator=gpu")
+    assert "trainer.accelerator" in said
+    assert "'gpu'" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.txt", b"", ["empty.txt", "empty file"]),
+        ("latin.txt", b"caf\xe9", ["latin.txt", "not UTF-8", "0xe9", "offset 3"]),
+        ("table.csv", b"line\nhello\n", ["column='text'", "it has line"]),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_named(zoo, tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    said = complaint_of(zoo, tmp_path, "fit", *TINY_LM, f"--data.dataset={name}")
+    for part in says:
+        assert part in said
+
+
+def series(**changes: str) -> str:
+    lines = make_series(600, seed=0).splitlines()
+    for row, line in changes.items():
+        lines[int(row.strip("_")) + 1] = line
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (series(_17="17,"), ["'load'", "nan", "row 17"]),
+        (series(_23="23,high"), ["'load'", "row 23", "'high'"]),
+        (series(_50="3,100.0"), ["'hour'", "row 50", "must increase"]),
+        ("hour,load\n" + "".join(f"{t},5\n" for t in range(600)), ["constant", "5"]),
+        ("hour,load\n" + "".join(f"{t},{t * t % 11}\n" for t in range(30)), ["too few", "horizon=12"]),
+    ],
+)
+def test_a_series_that_cannot_be_used_is_named_with_its_row(zoo, tmp_path, content, says):
+    (tmp_path / "series.csv").write_text(content)
+    given = ["--data.dataset=series.csv", "--data.column=load", "--data.time_column=hour"]
+    if "too few" in says:
+        given += ["--data.season=7", "--data.context=7"]
+    said = complaint_of(zoo, tmp_path, "fit", *TINY_FORECASTER, *given)
+    for part in says:
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "says"),
+    [
+        ("top.yaml", "modle: {class_path: rnnzoo.tasks.LanguageModel}\n", ["modle", "did you mean 'model'"]),
+        (
+            "inner.yaml",
+            "model: {class_path: rnnzoo.tasks.LanguageModel, init_args: {hiden_size: 3}}\n",
+            ["hiden_size", "did you mean 'hidden_size'"],
+        ),
+        ("broken.yaml", "model: [1\n", ["config", "line"]),
+    ],
+)
+def test_a_config_with_a_mistake_is_named(zoo, tmp_path, name, config, says):
+    (tmp_path / name).write_text(config)
+    said = complaint_of(zoo, tmp_path, "fit", f"--config={name}")
+    for part in says:
+        assert part in said
+
+
+def test_a_run_without_a_config_says_what_to_give(zoo, tmp_path):
+    assert "--config" in complaint_of(zoo, tmp_path, "fit")
+
+
+def test_evaluation_without_a_checkpoint_says_what_to_give(zoo, tmp_path, text_file):
+    assert "--ckpt_path" in complaint_of(zoo, tmp_path, "test", *TINY_LM, f"--data.dataset={text_file}")
+
+
+@pytest.mark.parametrize("command", ["test", "fit"])
+@pytest.mark.parametrize("kind", ["truncated", "a text", "missing", "another's"])
+def test_a_file_that_is_no_checkpoint_of_ours_is_named(zoo, tmp_path, lm_run, text_file, command, kind):
+    path = tmp_path / "some.ckpt"
+    if kind == "truncated":
+        path.write_bytes(lm_run.checkpoint.read_bytes()[:5000])
+    elif kind == "a text":
+        path.write_text("no checkpoint")
+    elif kind == "another's":
+        torch.save({"state_dict": {}}, path)
+    said = complaint_of(zoo, tmp_path, command, *TINY_LM, f"--data.dataset={text_file}", f"--ckpt_path={path}")
+    assert "some.ckpt" in said
+    assert "ckpt_path" in said
+
+
+def test_text_with_characters_that_the_model_does_not_know_is_an_error(zoo, tmp_path, lm_run):
+    (tmp_path / "new.txt").write_text("the cat sat on a ßüß mat\n" * 200)
+    said = complaint_of(zoo, tmp_path, "test", *TINY_LM, "--data.dataset=new.txt", f"--ckpt_path={lm_run.checkpoint}")
+    assert "'ß' at 17" in said
+
+
+@pytest.mark.parametrize("option", ["--trainer.logger.save_dir", "--predictions.path"])
+def test_a_folder_that_cannot_be_written_is_named(zoo, tmp_path, lm_run, text_file, option):
+    (tmp_path / "file").write_text("in the way")
+    if option == "--predictions.path":
+        args = ["predict", f"--ckpt_path={lm_run.checkpoint}", f"{option}=file/out.parquet"]
+    else:
+        args = ["fit", f"{option}=file/runs"]
+    said = complaint_of(zoo, tmp_path, args[0], *TINY_LM, f"--data.dataset={text_file}", *args[1:])
+    assert "file" in said
+    assert "cannot be written" in said
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(Exception, match="lsmt"):
+        main(["--debug", "fit", *TINY_LM, "--model.cell=lsmt"])

@@ -1,0 +1,108 @@
+"""The forecaster in Python: what it forecasts without having learnt, its loss and its errors."""
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from rnnzoo import RnnZooError
+from rnnzoo.data import SeriesData, Window
+from rnnzoo.tasks import Forecaster
+
+SCALING = {"mean": 0.0, "std": 1.0, "seasonal_error": 2.5}
+SMALL = {"hidden_size": 6, "horizon": 5, "season": 7, "level": 3}
+
+
+def forecaster(**options) -> Forecaster:
+    torch.manual_seed(0)
+    return Forecaster(SCALING, **{**SMALL, **options})
+
+
+@pytest.mark.parametrize("horizon", [5, 17])
+def test_with_a_head_of_zeros_it_repeats_the_last_season_shifted(horizon):
+    model = forecaster(horizon=horizon).eval()
+    torch.nn.init.zeros_(model.model.head.weight)
+    torch.nn.init.zeros_(model.model.head.bias)
+    past = torch.randn(2, 11 + 7) * 10
+    forecast = model(past)
+    assert forecast.shape == (2, horizon, 3)
+    for b in range(2):
+        y = past[b].tolist()
+        shift = sum(y[-k] - y[-k - 7] for k in (1, 2, 3)) / 3
+        for h in range(horizon):
+            expected = y[len(y) - 7 + h % 7] + shift
+            assert forecast[b, h].tolist() == pytest.approx([expected] * 3, rel=1e-5)
+
+
+def test_forecasts_do_not_depend_on_the_level_of_the_series_and_scale_with_its_unit():
+    past = torch.randn(2, 18)
+    model = forecaster().eval()
+    torch.testing.assert_close(model(past + 100.0), model(past) + 100.0, rtol=0, atol=1e-3)
+    other = Forecaster({**SCALING, "seasonal_error": 25.0}, **SMALL).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(past * 10), model(past) * 10, rtol=1e-5, atol=1e-4)
+
+
+def test_quantiles_rise():
+    assert (forecaster(quantiles=[0.05, 0.2, 0.5, 0.8])(torch.randn(4, 18) * 5).diff(dim=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("quantiles", [[0.1, 0.9], [0.5, 0.1], [0.0, 0.5], [0.5, 1.0], [0.5, 0.5]])
+def test_quantiles_that_cannot_be_are_an_error(quantiles):
+    with pytest.raises(RnnZooError, match="quantiles must rise"):
+        forecaster(quantiles=quantiles)
+
+
+def test_the_loss_is_the_pinball_loss():
+    model = forecaster()
+    forecast, future = torch.randn(3, 5, 3), torch.randn(3, 5)
+    total = 0.0
+    for b in range(3):
+        for h in range(5):
+            for k, q in enumerate((0.1, 0.5, 0.9)):
+                error = (future[b, h] - forecast[b, h, k]).item() / 2.5
+                total += q * error if error > 0 else (q - 1) * error
+    assert model._pinball(forecast, future).item() == pytest.approx(total / 45, rel=1e-5)
+
+
+def test_the_scaled_errors_are_those_computed_by_hand(tmp_path):
+    draw = np.random.default_rng(0)
+    y = 50 + 10 * np.sin(np.arange(400) * 2 * np.pi / 7) + draw.normal(0, 2, 400)
+    (tmp_path / "y.csv").write_text("y\n" + "\n".join(f"{v:.6f}" for v in y) + "\n")
+    data = SeriesData(str(tmp_path / "y.csv"), horizon=5, context=11, season=7, batch_size=16)
+    torch.manual_seed(0)
+    model = Forecaster(data.scaling, **SMALL)
+    options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+    (figures,) = Trainer(enable_model_summary=False, **options).test(model, data, verbose=False)
+    train, test = data.parts["train"], data.parts["test"]
+    scale = np.abs(y[train.start + 7 : train.stop] - y[train.start : train.stop - 7]).mean()
+    assert data.scaling["seasonal_error"] == pytest.approx(scale, rel=1e-5)
+    errors, naive = [], []
+    for origin in range(test.start, test.stop - 5 + 1):
+        past = torch.tensor(y[origin - 18 : origin], dtype=torch.float32)[None]
+        median = model(past)[0, :, 1].detach().numpy()
+        errors.append(np.abs(y[origin : origin + 5] - median).mean() / scale)
+        naive.append(np.abs(y[origin : origin + 5] - y[origin - 7 : origin - 2]).mean() / scale)
+    assert figures["test_mase"] == pytest.approx(np.mean(errors), rel=1e-4)
+    assert figures["test_mase_naive"] == pytest.approx(np.mean(naive), rel=1e-4)
+
+
+def test_bf16_forecasts_are_near_those_in_float32():
+    model = forecaster(hidden_size=16).eval()
+    past = torch.randn(4, 18) * 3 + 1000
+    with torch.no_grad():
+        exact = model(past)
+        with torch.autocast("cpu", torch.bfloat16):
+            near = model(past)
+    assert near.dtype == torch.float32
+    assert (near - exact).abs().max() < 0.05 * 2.5
+
+
+def test_predictions_name_the_window_the_step_and_the_quantiles():
+    model = forecaster().eval()
+    batch = Window(torch.randn(2, 18), torch.randn(2, 5), torch.tensor([40, 41]))
+    columns = model.predict_step(batch, 0)
+    assert list(columns) == ["origin", "step", "q0.1", "q0.5", "q0.9"]
+    assert columns["origin"].tolist() == [40] * 5 + [41] * 5
+    assert columns["step"].tolist() == [1, 2, 3, 4, 5] * 2
+    torch.testing.assert_close(columns["q0.5"], model(batch.past)[..., 1].flatten())
