@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import tempfile
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import jsonargparse
 import torch
 from jsonargparse import ArgumentError
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -149,6 +150,12 @@ class ZooCLI(LightningCLI):
                 " --trainer.logger.save_dir or --trainer.default_root_dir says where"
             )
 
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
+            raise RnnZooError(f"trainer: {' '.join(str(error).split())}") from error
+
     def _leave_no_run(self, trainer: Any) -> None:
         """Evaluation writes no run folder, unless a logger is asked for."""
         if any(argument.startswith("--trainer.logger") for argument in self.given):
@@ -173,12 +180,16 @@ class ZooCLI(LightningCLI):
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""
         trainer = self.trainer
-        best = getattr(trainer.checkpoint_callback, "best_model_path", None)
-        if trainer.interrupted or not best:
+        kept = [getattr(callback, "best_model_path", "") for callback in trainer.checkpoint_callbacks]
+        best = next(filter(None, kept), None)  # the last one, where nothing was validated
+        if trainer.interrupted or best is None:
             return
         trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)
         say("")
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if not any(name.startswith("test") for name in metrics):  # limit_test_batches=0
+            say(f"checkpoint: {relative(best)}")
+            return
         for line in self.model.closing_lines(metrics, self.datamodule, relative(best)):
             say(line)
 
@@ -243,7 +254,17 @@ def explain_parsing(error: BaseException) -> str | None:
         return _explain_setting(text)
     if isinstance(error, OmegaConfBaseException):
         return f"config: {text}"
-    return text if isinstance(error, MisconfigurationException) else None
+    if isinstance(error, UnicodeDecodeError):  # data and cells have messages of their own
+        return f"config: not UTF-8 text ({text})"
+    if isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _raised_by_lightning(error)):
+        return text
+    return None
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Whether the error is Lightning's own word on a setting, rather than of what it calls."""
+    where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return where[-1].startswith("lightning.")
 
 
 def _explain_setting(text: str) -> str:
@@ -254,17 +275,20 @@ def _explain_setting(text: str) -> str:
     if found := re.search(r"does not accept option '([\w.]+)'", text):
         key = found[1].partition(".")[0]
         return f"config key {found[1]!r} is unknown{did_you_mean(key, _GROUPS)} there are: {', '.join(_GROUPS)}"
-    if found := re.search(
-        r'Parser key "(\w+)":.*?given class_path .*?Parser key "([\w.]+)": (.*?)( - Expected|$)', text
-    ):
-        return f"{found[1]}.{found[2]}: {_plain_types(found[3])}"
+    union = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*?Given value: (.*?)( -|$)"
+    if found := re.search(r'Parser key "(\w+)":.*?given class_path .*?Parser key "([\w.]+)": (.*)', text):
+        if several := re.match(union, found[3], re.IGNORECASE):
+            return f"{found[1]}.{found[2]} is {several[2]!r}; it takes {_plain_types(several[1])}"
+        return f"{found[1]}.{found[2]}: {_plain_types(found[3].partition(' - Expected')[0])}"
     if found := re.search(r"unrecognized arguments: --(\w+)\.(\w+)", text):
         has = list(inspect.signature(Trainer).parameters) if found[1] == "trainer" else list(_GROUPS)
         near = did_you_mean(found[2] if found[1] == "trainer" else found[1], has)
         return f"unknown setting --{found[1]}.{found[2]}{near} `rnnzoo fit --help` lists them"
-    union = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*Given value: (.*)"
     if found := re.search(rf'Parser key "([\w.]+)":.*?{union}', text, re.IGNORECASE):
         return f"{found[1]} is {found[3]!r}; it takes {_plain_types(found[2])}"
+    if found := re.search(r"Unexpected config: ?(.*)", text):
+        holds = repr(found[1][:60]) if found[1] else "nothing"
+        return f"--config must be a file of settings, as configs/char_lm.yaml is, but it holds {holds}"
     if found := re.search(r'Parser key "config": File does not exist: (.*)', text):
         return f"--config {found[1]} does not exist"
     if found := re.search(r"arguments are required: (.*)", text):

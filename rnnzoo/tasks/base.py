@@ -18,8 +18,6 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.rnn import RNN
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
-_PROGRESS = {"last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial"}  # of a scheduler
-_CYCLED = {"lr", "betas", "momentum"}  # of a parameter group, which a schedule moves
 
 
 class Task(LightningModule):
@@ -115,28 +113,29 @@ class Task(LightningModule):
         return OneCycleLR(optimizer, max_lr=self.learning_rate, total_steps=steps, pct_start=rise)
 
     def on_train_start(self) -> None:
-        """After a resume: a learning rate, decay or number of epochs that was changed wins over the checkpoint's."""
-        if self._fresh is None or self.trainer.global_step == 0:
+        """After a resume the schedule is laid anew, and gone through to where the checkpoint left it.
+
+        So a learning rate, weight decay, schedule or number of epochs that was changed wins over the checkpoint's, and
+        where none was, the rates are those of a run that was never interrupted.
+        """
+        done = self.trainer.global_step
+        if self._fresh is None or not done:
             return
         fresh, groups = self._fresh
-        optimizer, scheduler = self.trainer.optimizers[0], self.trainer.lr_scheduler_configs[0].scheduler
+        scheduler = self.trainer.lr_scheduler_configs[0].scheduler
         assert isinstance(scheduler, LRScheduler)  # configure_optimizers made it
-        now = scheduler.state_dict()
-        settings = {k: v for k, v in fresh.items() if k not in _PROGRESS}
-        same = settings == {k: now.get(k) for k in settings} and all(
-            all(new[k] == old.get(k) for k in new if k not in _CYCLED)
-            for new, old in zip(groups, optimizer.param_groups, strict=True)
-        )
-        if same:
-            return
-        done = scheduler.last_epoch
-        for group, new in zip(optimizer.param_groups, groups, strict=True):
+        for group, new in zip(self.trainer.optimizers[0].param_groups, groups, strict=True):
             group.update(new)
         scheduler.load_state_dict(dict(fresh))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it wants optimizer steps between; those were made before the resume
             for _ in range(min(done, getattr(scheduler, "total_steps", done + 1) - 1)):
                 scheduler.step()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves out the state of a schedule of another kind, which this one could not load."""
+        if checkpoint.get("hyper_parameters", {}).get("schedule", self.schedule) != self.schedule:
+            checkpoint["lr_schedulers"] = []
 
     # ---- evaluation and logging
 

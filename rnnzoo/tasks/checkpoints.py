@@ -22,7 +22,7 @@ def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str,
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a file that is not, or is no longer, a checkpoint
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0][:120] if str(error) else type(error).__name__
         raise RnnZooError(f"{argument} {str(path)!r} cannot be read: truncated, or no checkpoint ({reason})") from error
     if not isinstance(content, dict) or "rnnzoo" not in content or "hyper_parameters" not in content:
         raise RnnZooError(f"{argument} {str(path)!r} is no checkpoint of rnnzoo")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import TINY_FORECASTER, TINY_LM, make_series
+from command_line import TINY_FORECASTER, TINY_LM, make_series, shell
 
 from rnnzoo.cli.main import main
 
@@ -35,6 +35,14 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
         ("--trainer.mox_epochs=3", ["mox_epochs", "did you mean 'max_epochs'"]),
         ("--trainer.max_epochs=many", ["trainer.max_epochs", "many", "int"]),
         ("--trainer.devices=999", ["trainer.devices", "999", "processor cores"]),
+        ("--trainer.strategy=ddpp", ["trainer", "strategy", "ddpp"]),
+        ("--trainer.accelerator=tpux", ["trainer", "accelerator", "tpux"]),
+        ("--trainer.precision=bf17", ["trainer.precision", "bf17", "bf16-mixed"]),
+        ("--trainer.devices=two", ["trainer", "devices", "int"]),
+        ("--trainer.callbacks+=ModelCheckpoint", ["trainer", "more than one", "ModelCheckpoint"]),
+        ("--model.cell_args=3", ["model.cell_args is '3'", "dict"]),
+        ("--model.learning_rate=nan", ["learning_rate", "nan"]),
+        ("--data.split=[0.9,0.1]", ["data.split", "[0.9, 0.1]", "3 elements"]),
         ("--data.batch_size=0", ["batch_size", "0", "at least 1"]),
         ("--data.batch_size=100000", ["batch_size", "100000", "would do"]),
         ("--data.sequence_length=100000", ["sequence_length", "100000", "would do"]),
@@ -109,6 +117,10 @@ def test_a_series_that_cannot_be_used_is_named_with_its_row(zoo, tmp_path, conte
             ["hiden_size", "did you mean 'hidden_size'"],
         ),
         ("broken.yaml", "model: [1\n", ["config", "line"]),
+        ("empty.yaml", "", ["--config", "file of settings", "nothing"]),
+        ("list.yaml", "- 1\n- 2\n", ["--config", "file of settings", "- 1 - 2"]),
+        ("task.yaml", "model: {class_path: rnnzoo.tasks.LanguageModle}\n", ["model", "LanguageModle"]),
+        ("other.yaml", "model: {class_path: torch.nn.Linear}\n", ["model", "torch.nn.Linear", "Task"]),
     ],
 )
 def test_a_config_with_a_mistake_is_named(zoo, tmp_path, name, config, says):
@@ -162,3 +174,36 @@ def test_a_folder_that_cannot_be_written_is_named(zoo, tmp_path, lm_run, text_fi
 def test_debug_shows_the_traceback(tmp_path):
     with pytest.raises(Exception, match="lsmt"):
         main(["--debug", "fit", *TINY_LM, "--model.cell=lsmt"])
+
+
+def test_a_config_that_is_not_utf_8_is_named(zoo, tmp_path):
+    (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\nmodel: {}\n")
+    said = complaint_of(zoo, tmp_path, "fit", "--config=latin.yaml")
+    assert "config" in said
+    assert "not UTF-8" in said
+
+
+@pytest.mark.parametrize("argument", ["--model.pretrained", "--data.vocabulary", "--data.pretrained"])
+def test_a_file_to_start_from_that_is_no_checkpoint_is_named(zoo, tmp_path, text_file, argument):
+    (tmp_path / "some.ckpt").write_text("no checkpoint")
+    for path in ("some.ckpt", "missing.ckpt"):
+        given = [f"--data.dataset={text_file}", f"{argument}={path}"]
+        said = complaint_of(zoo, tmp_path, "fit", *TINY_LM, *given)
+        assert argument.rpartition(".")[2] in said
+        assert path in said
+
+
+def test_a_truncated_checkpoint_cannot_generate(zoo, tmp_path, lm_run):
+    (tmp_path / "cut.ckpt").write_bytes(lm_run.checkpoint.read_bytes()[:5000])
+    said = complaint_of(zoo, tmp_path, "generate", "cut.ckpt")
+    assert "cut.ckpt" in said
+    assert "truncated" in said
+
+
+def test_a_process_prints_one_line_and_no_traceback_unless_asked(tmp_path):
+    quiet = shell("fit", *TINY_LM, "--model.cell=lsmt", cwd=tmp_path)
+    assert quiet.complaint.startswith("unknown cell 'lsmt'")
+    loud = shell("--debug", "fit", *TINY_LM, "--model.cell=lsmt", cwd=tmp_path)
+    assert loud.status != 0
+    assert "Traceback (most recent call last)" in loud.err
+    assert "unknown cell 'lsmt'" in loud.err

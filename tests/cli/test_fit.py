@@ -143,3 +143,32 @@ def test_the_forecaster_prints_its_error_beside_the_seasonal_naive_forecasts(for
     mase, naive = map(float, re.findall(r"\d+\.\d+", line))
     assert mase > 0
     assert 0.5 < naive < 1.5  # the noise is that of the training part
+
+
+@pytest.mark.parametrize("ends_early", ["--trainer.max_steps=3", "--trainer.limit_val_batches=0"])
+def test_a_run_that_validates_nothing_still_says_what_it_reached(zoo, text_file, ends_early):
+    answer = zoo("fit", *TINY_LM, f"--data.dataset={text_file}", ends_early)
+    assert answer.status == 0, answer.err
+    assert "held-out bits per character: " in answer.out
+    assert answer.checkpoint.name == "last.ckpt"
+
+
+def test_a_run_that_tests_nothing_says_where_its_checkpoint_lies(zoo, text_file):
+    answer = zoo("fit", *TINY_LM, f"--data.dataset={text_file}", "--trainer.limit_test_batches=0")
+    assert answer.status == 0, answer.err
+    assert answer.checkpoint.is_file()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 11])
+def test_a_run_may_be_as_short_as_it_likes(zoo, text_file, steps):
+    answer = zoo("fit", *TINY_LM, f"--data.dataset={text_file}", f"--trainer.max_steps={steps}")
+    assert answer.status == 0, answer.err
+
+
+def test_another_optimizer_can_be_chosen(zoo, text_file):
+    given = ["--optimizer=SGD", "--optimizer.lr=0.05", "--trainer.limit_train_batches=2"]
+    answer = zoo("fit", *TINY_LM, f"--data.dataset={text_file}", *given)
+    assert answer.status == 0, answer.err
+    (group,) = torch.load(answer.checkpoint, weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert group["lr"] == 0.05
+    assert "betas" not in group  # AdamW's
