@@ -138,7 +138,7 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     isa = torch.backends.cpu.get_cpu_capability()
     print(f"{processor()}, {isa}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for size in SIZES:

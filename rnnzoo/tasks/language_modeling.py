@@ -122,16 +122,16 @@ class LanguageModel(Task):
         characters = self.vocabulary.characters
         return {**columns, "token": [characters[i] for i in columns["token"]]}
 
-    def _nats(self, batch: StreamBatch, stage: str) -> Tensor:
-        """-ln p of each target, (B * T,), 0 where a stream has ended; float32 whatever the precision."""
+    def _nats(self, batch: StreamBatch, stage: str, reduction: str = "none") -> Tensor:
+        """-ln p of each target, (B * T,), 0 where a stream has ended, or their sum; float32 whatever the precision."""
         hx = self._carried[stage] if self.carry_state else None
         logits, self._carried[stage] = self.model(batch.inputs, hx)
-        return F.cross_entropy(logits.flatten(0, 1).float(), batch.targets.flatten(), reduction="none")
+        return F.cross_entropy(logits.flatten(0, 1).float(), batch.targets.flatten(), reduction=reduction)
 
     def _mean_nats(self, batch: StreamBatch, stage: str) -> tuple[Tensor, Tensor]:
         """The mean of -ln p over the targets, and their number, which may be 0 at the end of a process's streams."""
         count = (batch.targets != IGNORED).sum()
-        return self._nats(batch, stage).sum() / count.clamp(min=1), count
+        return self._nats(batch, stage, "sum") / count.clamp(min=1), count
 
     def evaluate(self, batch: StreamBatch, stage: str) -> None:
         mean, count = self._mean_nats(batch, stage)

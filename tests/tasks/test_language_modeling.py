@@ -89,10 +89,10 @@ def test_a_bidirectional_stack_carries_no_state():
 class Watched(LanguageModel):
     """Notes the state that each batch begins with."""
 
-    def _nats(self, batch, stage):
+    def _nats(self, batch, stage, *reduction):
         hx = self._carried[stage]
         self.begun.append((stage, int(batch.positions[0]), None if hx is None else hx[0].sum().item()))
-        nats = super()._nats(batch, stage)
+        nats = super()._nats(batch, stage, *reduction)
         self.begun[-1] += (self._carried[stage][0].sum().item(),)
         return nats
 
