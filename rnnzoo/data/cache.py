@@ -21,13 +21,6 @@ class EncodedText(NamedTuple):
     characters: str
 
 
-def cache_folder(given: str | None) -> Path:
-    """`given`, else $RNNZOO_CACHE, else rnnzoo in $XDG_CACHE_HOME or in ~/.cache."""
-    if folder := given or os.environ.get("RNNZOO_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "rnnzoo"
-
-
 def cached(key: str, folder: Path, make: Callable[[], EncodedText], warn: Callable[[str], object]) -> EncodedText:
     """What `make` returns, from the cache where it is there and whole.
 

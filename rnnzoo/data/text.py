@@ -9,7 +9,8 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from rnnzoo.data.cache import EncodedText, cache_folder
+from rnnzoo.cache import cache_folder
+from rnnzoo.data.cache import EncodedText
 from rnnzoo.data.encoding import Pieces, encode_splits
 from rnnzoo.data.sharing import processes, share
 from rnnzoo.data.sources import load_splits

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnnzoo.cache import cache_folder
 from rnnzoo.data import CharTextData, encoding
-from rnnzoo.data.cache import EncodedText, cache_folder, cached
+from rnnzoo.data.cache import EncodedText, cached
 
 Write = Callable[[str, bytes | str], str]
 

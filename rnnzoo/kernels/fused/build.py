@@ -1,0 +1,148 @@
+"""The C compiler, and libraries in the user's cache folder: keyed by source, compiler and processor.
+
+A library is written aside and renamed, so that many processes share a folder; a checksum behind its last byte tells
+whether it is whole.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from rnnzoo.cache import cache_folder
+from rnnzoo.errors import RnnZooError
+
+_TRIAL = "#include <math.h>\n#include <omp.h>\nint threads(void){return omp_get_max_threads();}\n"
+
+
+class BuildError(RnnZooError):
+    """The compiler failed; its text is what it said."""
+
+
+@cache
+def compiler() -> tuple[str, str]:
+    """The path of gcc and its version, or BuildError: looked for once a process."""
+    for name in (os.environ.get("CC"), "gcc", "cc"):
+        path = shutil.which(name) if name else None
+        if path:
+            version = _run([path, "--version"]).split("\n")[0]
+            if "clang" not in version:
+                return path, version
+    raise BuildError("no C compiler (gcc) is on PATH")
+
+
+@cache
+def why_no_compiler() -> str | None:
+    """The reason why nothing can be compiled here, or None; warns of it once a process, for loops are slow."""
+    try:
+        compiler()
+        library(_TRIAL)
+    except BuildError as error:
+        reason = str(error)
+        warnings.warn(f"kernel 'fused' is left out, and loops are slower: {reason}", stacklevel=2)
+        return reason
+    return None
+
+
+def library(source: str) -> ctypes.CDLL:
+    """`source` compiled, from the cache where it is there and whole.
+
+    Raises:
+        BuildError: no compiler, or one that fails.
+    """
+    path, version = compiler()
+    flags = [*_flags(), *_libraries()]
+    key = hashlib.sha256("\n".join([source, version, _processor(), *flags]).encode()).hexdigest()[:24]
+    name = f"fused-{key}.so"
+    try:
+        folder = cache_folder() / "kernels"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK) and not (folder / name).exists():
+            raise PermissionError(f"{folder} cannot be written")
+    except OSError as error:
+        folder = _own_folder(str(error))
+    target = folder / name
+    if _whole(target):
+        try:
+            return ctypes.CDLL(str(target))
+        except OSError:
+            pass  # built where other libraries stand: build it again
+    with tempfile.TemporaryDirectory(prefix="fused-", dir=folder) as aside:
+        code, made = Path(aside) / "kernel.c", Path(aside) / name
+        code.write_text(source)
+        _run([path, *flags[: len(_flags())], str(code), "-o", str(made), *_libraries()])
+        with made.open("ab") as file:
+            file.write(hashlib.sha256(made.read_bytes()).digest())
+        os.replace(made, target)
+    try:
+        return ctypes.CDLL(str(target))
+    except OSError as error:
+        raise BuildError(f"what the C compiler made cannot be loaded: {error}") from error
+
+
+def _whole(path: Path) -> bool:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-32]).digest() == content[-32:]
+
+
+@cache
+def _own_folder(reason: str) -> Path:
+    """A folder of this process, where the cache cannot be written."""
+    warnings.warn(f"compiled kernels are not kept for the next run: {reason}", stacklevel=2)
+    folder = tempfile.TemporaryDirectory(prefix="rnnzoo-")
+    _FOLDERS.append(folder)
+    return Path(folder.name)
+
+
+_FOLDERS: list[tempfile.TemporaryDirectory] = []  # removed when the process ends
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"the C compiler {command[0]} cannot be run: {error}") from error
+    if done.returncode:
+        said = next((line for line in done.stderr.split("\n") if "error" in line), done.stderr.strip().split("\n")[0])
+        raise BuildError(f"the C compiler {command[0]} fails: {said}")
+    return done.stdout
+
+
+@cache
+def _flags() -> tuple[str, ...]:
+    """Never -ffast-math: linked into a library it flushes denormals in the whole process, and it loses NaN."""
+    wide = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
+    tune = ("-O3", "-march=native", *wide, "-fno-math-errno", "-fno-trapping-math", "-fopenmp")
+    return (*tune, "-w", "-shared", "-fPIC")
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """Torch's own OpenMP, so that there is one pool of threads; libm, and its vector functions where there are some."""
+    folder = Path(torch.__file__).parent / "lib"
+    own = sorted(folder.glob("libgomp*.so*"))
+    openmp = (f"-L{folder}", f"-l:{own[0].name}", f"-Wl,-rpath,{folder}") if own else ()
+    vector = ("-lmvec",) if platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" else ()
+    return ("-Wl,--no-as-needed", *openmp, *vector, "-lm")
+
+
+@cache
+def _processor() -> str:
+    """What -march=native stands for: the processor's name and what it can do."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].split("\n")
+        told = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    except OSError:
+        told = []
+    return "\n".join([platform.machine(), platform.processor(), *told])

@@ -1,0 +1,266 @@
+"""Plans printed as C: row-wise bodies that gcc vectorises, products by torch's BLAS, threads that own their rows.
+
+A thread runs its rows through the whole sequence, so no step waits for another thread. Packed sequences lie longest
+first, so at each step the rows still alive are the first of a thread's own.
+"""
+
+from itertools import count
+
+from rnnzoo.kernels.fused.expressions import Expr, Row
+from rnnzoo.kernels.fused.plan import Body, Gemm, Loop, Plan
+
+_FUNCTIONS = """
+    exp2 log log1p log2 log10 expm1 sin cos tan asin acos atan sinh cosh asinh acosh atanh erf sqrt floor ceil trunc
+"""
+
+# comparisons are written so that NaN comes through maximum, minimum, relu and clamp, as it does in torch
+CODE = {
+    **{name: f"F({name})({{0}})" for name in _FUNCTIONS.split()},
+    **{"exp": "ex({0})", "sigmoid": "sg({0})", "tanh": "th({0})", "pow": "F(pow)({0},{1})", "abs": "F(fabs)({0})"},
+    **{"rsqrt": "(1/F(sqrt)({0}))", "reciprocal": "(1/{0})", "round": "F(rint)({0})", "neg": "(-{0})"},
+    **{"relu": "({0}<0?0:{0})", "sign": "(real)(({0}>0)-({0}<0))"},
+    **{"isnan": "(real)({0}!={0})", "isinf": "(real)(F(fabs)({0})==INFINITY)"},
+    **{"logical_not": "(real)({0}==0)", "bitwise_not": "(real)({0}==0)"},
+    **{name: f"({{0}}{sign}{{1}})" for name, sign in {"add": "+", "sub": "-", "mul": "*", "div": "/"}.items()},
+    **{
+        name: f"(real)({{0}}{sign}{{1}})"
+        for name, sign in {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}.items()
+    },
+    **dict.fromkeys(("logical_and", "bitwise_and"), "(real)({0}!=0&&{1}!=0)"),
+    **dict.fromkeys(("logical_or", "bitwise_or"), "(real)({0}!=0||{1}!=0)"),
+    **{"maximum": "mx({0},{1})", "minimum": "mn({0},{1})", "where": "({0}!=0?{1}:{2})"},
+}
+
+_PRELUDE = r"""
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct { const real *w; long n, k, ld, turned; real *packed; } weight;
+"""
+
+_SINGLE = r"""
+#define F(name) name##f
+#if defined(__x86_64__) && defined(__linux__)
+#pragma omp declare simd notinbranch
+float logf(float);
+#pragma omp declare simd notinbranch
+float sinf(float);
+#pragma omp declare simd notinbranch
+float cosf(float);
+#endif
+
+/* x - n ln 2 in two steps, and the rest of the series of exp behind its 1: within 2 ulp of a relative error */
+static inline float reduced(float x, float n) {
+  float r = x - n * 0.693145751953125f;
+  return r - n * 1.428606765330187e-6f;
+}
+static inline float series(float r) {
+  float p = 1.f / 5040;
+  p = p * r + 1.f / 720; p = p * r + 1.f / 120; p = p * r + 1.f / 24; p = p * r + 1.f / 6; p = p * r + .5f;
+  return p * r * r + r;
+}
+static inline float power_of_two(int32_t n) { int32_t bits = (n + 127) << 23; float f; memcpy(&f, &bits, 4); return f; }
+static inline float ex(float x) {
+  x = x < -105.f ? -105.f : x; x = x > 90.f ? 90.f : x;
+  float n = rintf(x * 1.44269504f), p = 1.f + series(reduced(x, n));
+  int32_t all = (int32_t)n, half = all >> 1; /* in two steps: one would leave the range at both ends */
+  return p * power_of_two(half) * power_of_two(all - half);
+}
+static inline float sg(float x) { return 1.f / (1.f + ex(-x)); }
+/* e / (e + 2) with e = exp(2 |x|) - 1, which keeps its digits near 0 */
+static inline float th(float x) {
+  float a = 2.f * fabsf(x); a = a > 20.f ? 20.f : a;
+  float n = rintf(a * 1.44269504f), scale = power_of_two((int32_t)n);
+  float e = scale * series(reduced(a, n)) + (scale - 1.f);
+  return copysignf(e / (e + 2.f), x);
+}
+"""
+
+_DOUBLE = r"""
+#define F(name) name
+static inline double ex(double x) { return exp(x); }
+static inline double sg(double x) { return 1. / (1. + exp(-x)); }
+static inline double th(double x) { return tanh(x); }
+"""
+
+_COMPARISONS = r"""
+static inline real mx(real a, real b) { return a > b || a != a ? a : b; }
+static inline real mn(real a, real b) { return a < b || a != a ? a : b; }
+"""
+
+# MKL's packed product: the weight is laid out once a sequence, not once a step
+_PACKED = r"""
+enum { ROW = 101, PLAIN = 111, TRANS = 112, PACKED = 151, RIGHT = 162 };
+static size_t (*size_of)(int, int, int, int);
+static void (*pack_)(int, int, int, int, int, int, float, const float *, int, float *);
+static void (*compute)(int, int, int, int, int, int, const float *, int, const float *, int, float, float *, int);
+void connect(void **f) { size_of = f[0]; pack_ = f[1]; compute = f[2]; }
+long packed_size(long m, long n, long k) { return size_of(RIGHT, m, n, k); }
+static void pack(weight *w, long m) {
+  pack_(ROW, RIGHT, w->turned ? TRANS : PLAIN, m, w->n, w->k, 1, w->w, w->ld, w->packed);
+}
+static inline void gemm(const weight *w, long m, const real *a, real *c) {
+  compute(ROW, PLAIN, PACKED, m, w->n, w->k, a, w->k, w->packed, w->n, 0, c, w->n);
+}
+"""
+
+# what every BLAS has; it counts columns first, so it is asked for the transpose
+_PLAIN = r"""
+static void (*xgemm)(const char *, const char *, const int *, const int *, const int *, const real *, const real *,
+                     const int *, const real *, const int *, const real *, real *, const int *);
+void connect(void **f) { xgemm = f[0]; }
+long packed_size(long m, long n, long k) { return 0; }
+static void pack(weight *w, long m) {}
+static inline void gemm(const weight *w, long m, const real *a, real *c) {
+  const int rows = m, n = w->n, k = w->k, ld = w->ld; const real one = 1, zero = 0;
+  xgemm(w->turned ? "T" : "N", "N", &n, &rows, &k, &one, w->w, &ld, a, &k, &zero, c, &n);
+}
+"""
+
+_SHARE = r"""
+/* alive: (T,) rows at each step; rows: (T,) rows before it; bounds: (threads + 1,) the rows that each thread owns */
+#define SHARE(name) \
+void name(long T, long B, long threads, const long *bounds, const long *alive, const long *rows, \
+          real **p, const real **c, weight *w, long weights, long m) { \
+  if (threads < 2) { \
+    for (long i = 0; i < weights; i++) pack(w + i, m); \
+    name##_rows(T, B, bounds[0], bounds[1], alive, rows, p, c, w); \
+    return; \
+  } \
+  _Pragma("omp parallel num_threads(threads)") { \
+    _Pragma("omp for") for (long i = 0; i < weights; i++) pack(w + i, m); \
+    _Pragma("omp for schedule(static, 1)") for (long i = 0; i < threads; i++) \
+      name##_rows(T, B, bounds[i], bounds[i + 1], alive, rows, p, c, w); \
+  } \
+}
+"""
+
+_STEP = {"seq": "+at*{0}", "old": "+(t?B+rows[t-1]:0)*{0}", "new": "+(B+at)*{0}", "turn": ""}
+
+
+def print_c(plan: Plan, double: bool, packed: bool) -> str:
+    """The source of a library with ``forward``, ``infer`` and ``backward``."""
+    head = f"typedef {'double' if double else 'float'} real;" + _PRELUDE + (_DOUBLE if double else _SINGLE)
+    head += _COMPARISONS + (_PACKED if packed else _PLAIN) + _SHARE
+    last = range(len(plan.widths))
+    ends = "".join(
+        f"memcpy(l{k}+from*{n},n{k}+from*{n},(r1-from)*{n}*sizeof(real));" for k, n in enumerate(plan.widths)
+    )
+    # a row that ends here leaves its state behind
+    ends = f"const long from=t+1==T?r0:alive[t+1]>r0?alive[t+1]:r0;if(from<r1){{{ends}}}" if last else ""
+    loops = (("forward", plan.forward, ends), ("infer", plan.infer, ends), ("backward", plan.backward, ""))
+    return head + "".join(_function(plan, name, loop, end) for name, loop, end in loops)
+
+
+def _function(plan: Plan, name: str, loop: Loop, end: str) -> str:
+    """One loop over time, for the rows from lo to hi."""
+    order, N = plan.order, len(plan.order)
+    constants = "".join(f"const real*restrict c{k}=c[{k}];" for k in range(len(plan.gradients)))
+    weights = [b for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
+    named = "".join(f"const weight*{b}=w+{k};" for k, b in enumerate(weights))
+    pointers = "".join(
+        f"real*restrict {b}=p[{order.index(b)}]{_STEP[buffer.kind].format(buffer.width)};"
+        for b, buffer in loop.buffers.items()
+        if buffer.kind != "weight"
+    )
+    parts = "\n".join(_body(loop, part) if isinstance(part, Body) else _gemm(part, loop) for part in loop.parts)
+    swaps = "".join(
+        f"{{real*z=p[{i}];p[{i}]=p[{j}];p[{j}]=z;}}"
+        for i, j in ((order.index(a), order.index(b)) for a, b in loop.swaps)
+    )
+    back = name == "backward"
+    times = "for(long t=T-1;t>=0;t--)" if back else "for(long t=0;t<T;t++)"
+    return f"""
+static void {name}_rows(long T,long B,long lo,long hi,const long*alive,const long*rows,real**given,const real**c,
+ const weight*w){{
+real*p[{N}];memcpy(p,given,sizeof p);{constants}{named}
+{times}{{
+const long r0=lo,r1=alive[t]<hi?alive[t]:hi,at=rows[t];
+if(r1>r0){{{pointers}
+{parts}
+{end}}}
+{swaps}}}}}
+SHARE({name})
+"""
+
+
+def _gemm(part: Gemm, loop: Loop) -> str:
+    p, operand = part.product, part.operand
+    return f"gemm({p.weight},r1-r0,{operand}+r0*{loop.buffers[operand].width},{p.name}+r0*{p.length});"
+
+
+def _body(loop: Loop, body: Body) -> str:
+    """A loop over rows: what is one number a row first, then a loop over columns for each length."""
+    fresh = count()
+    once: list[str] = []
+    once_names: dict[Expr, str] = {}
+    loops: dict[int, tuple[list[str], dict[Expr, str]]] = {}
+
+    def place(buffer: str, column: int, single: bool = False) -> str:
+        return f"{buffer}[r*{loop.buffers[buffer].width}+{column}{'' if single else '+j'}]"
+
+    def name_of(e: Expr, n: int, lines: list[str], names: dict[Expr, str]) -> str:
+        """The C name of e in a loop of n columns."""
+        if e.scalar:
+            lines, names = once, once_names
+        if e in names:
+            return names[e]
+        if e.op == "const":
+            return _number(e.args[0])
+        if e.op in ("vector", "entry"):
+            return f"c{e.args[0]}[{e.args[1]}{'+j' if e.op == 'vector' else ''}]"
+        if e.op in ("leaf", "at"):
+            return place(e.args[0], e.args[1], e.op == "at")
+        if (e, n) in body.held:
+            buffer, column = body.held[e, n]
+            return place(buffer, column, e.scalar)
+        if e.op == "reduce":
+            name = _reduction(e, f"e{next(fresh)}", lines)
+        else:
+            operands = [name_of(a, n, lines, names) for a in e.operands]
+            name = f"{'e' if e.scalar else 'v'}{next(fresh)}"
+            lines.append(f"const real {name}={CODE[e.op].format(*operands)};")
+        names[e] = name
+        return name
+
+    def _reduction(e: Expr, name: str, lines: list[str]) -> str:
+        operand, kind, length = e.args
+        inside: list[str] = []
+        x = name_of(operand, length, inside, {})
+        text = "".join(inside)
+        if kind == "add":
+            lines.append(
+                f'real {name}=0;_Pragma("omp simd reduction(+:{name})")'
+                f"for(long j=0;j<{length};j++){{{text}{name}+={x};}}"
+            )
+        else:  # a maximum that lets NaN through
+            lines.append(
+                f'real {name}=-INFINITY;int {name}n=0;_Pragma("omp simd reduction(max:{name}) reduction(|:{name}n)")'
+                f"for(long j=0;j<{length};j++){{{text}const real x={x};{name}=x>{name}?x:{name};{name}n|=x!=x;}}"
+                f"if({name}n){name}=NAN;"
+            )
+        return name
+
+    for store in body.stores:
+        column = 0
+        row: Row = store.row
+        for e, n in row:
+            lines, names = loops.setdefault(n, ([], {}))
+            lines.append(f"{place(store.buffer, column)}{'+=' if store.add else '='}{name_of(e, n, lines, names)};")
+            column += n
+    if not loops:
+        return ""
+    columns = "".join(
+        f'\n_Pragma("omp simd")for(long j=0;j<{n};j++){{{"".join(lines)}}}' for n, (lines, _) in loops.items()
+    )
+    return f"for(long r=r0;r<r1;r++){{{''.join(once)}{columns}}}"
+
+
+def _number(value: float) -> str:
+    if value != value:
+        return "(real)NAN"
+    if abs(value) == float("inf"):
+        return f"({'-' * (value < 0)}(real)INFINITY)"
+    return f"((real){value!r})"

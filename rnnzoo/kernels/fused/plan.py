@@ -1,0 +1,308 @@
+"""The plan: which products belong to which direction, what the forward keeps, and bodies and products in turn.
+
+The loop over time runs in bodies of row-wise arithmetic, cut by the products they wait for. Three loops are planned:
+``forward``, which keeps what the backward reads; ``infer``, which keeps nothing; and ``backward``.
+
+Buffers: u (input), y (gradient of what is emitted), s n (old and new states), l (final states), h (what is emitted,
+where it is no field of the state), m (products), k (kept), d o (gradients of new and of old states), du, q (rows that
+gradients of parameters are made of), a (sums over time of a row), w (weights).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rnnzoo.kernels.fused.expressions import (
+    COSTLY,
+    Part,
+    Row,
+    below,
+    buffer_of,
+    elementwise,
+    inner,
+    leaf,
+    number,
+    width,
+)
+from rnnzoo.kernels.fused.lowering import Constant, Lowering, Product, Rows, Sum, Value
+from rnnzoo.kernels.fused.trace import Shapes, Traced, Unsupported
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """`kind`: "seq", a row for every step; "old" and "new", the states before and after it, in one memory of B rows
+    more; "turn", the rows of one step; "weight"."""
+
+    width: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """A row written to the first columns of a buffer, or added to them."""
+
+    buffer: str
+    row: Row
+    add: bool = False
+
+
+@dataclass(frozen=True)
+class Body:
+    """Row-wise arithmetic; what is in `held` is read from (buffer, column) and not computed again."""
+
+    stores: list[Store]
+    held: dict[Part, tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """A product of the rows in the buffer `operand`."""
+
+    product: Product
+    operand: str
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How a constant's gradient is made after the loop, of buffers: outer products, sums of rows, sums over time."""
+
+    terms: list[tuple[str, ...]]
+    transposed: bool
+    shape: tuple[int, ...]
+
+
+class Loop:
+    """One direction of the loop over time: `parts` in turn, on `buffers`; `swaps` change places after every step."""
+
+    def __init__(
+        self,
+        products: Sequence[Product],
+        buffers: dict[str, Buffer],
+        stores: Iterable[Store],
+        held: dict[Part, tuple[str, int]],
+        swaps: Sequence[tuple[str, str]],
+    ):
+        self.buffers, self.swaps, self._levels = dict(buffers), list(swaps), dict[str, int]()
+        stores = list(stores)
+        for p in products:  # in the order of the trace: operands come first
+            self._levels[p.name] = 1 + self._level(p.row)
+            self.buffers.setdefault(p.name, Buffer(p.length, "turn"))
+            self.buffers[p.weight] = Buffer(0, "weight")
+        operands = {p.name: self._operand(p, stores) for p in products}
+        depth = max(self._levels.values(), default=0)
+        # what overwrites memory that others may still read comes last
+        placed = [(depth if s.buffer[0] == "o" else self._level(s.row), s) for s in stores]
+        helds = [dict(held) for _ in range(depth + 1)]
+        for level in range(depth):
+            placed += self._kept_between(placed, level, helds)
+        self.parts: list[Body | Gemm] = []
+        for level, own in enumerate(helds):
+            self.parts.append(Body([s for at, s in placed if at == level], own))
+            self.parts += [Gemm(p, operands[p.name]) for p in products if self._levels[p.name] == level + 1]
+
+    def _level(self, row: Row) -> int:
+        """How many products must run before a row can be computed."""
+        return max((self._levels.get(e.args[0], 0) for e, _ in below([row]) if e.op in ("leaf", "at")), default=0)
+
+    def _operand(self, p: Product, stores: list[Store]) -> str:
+        """The buffer that holds a product's operand; a new one unless it lies somewhere already."""
+        whole = buffer_of(p.row)
+        if whole in self.buffers and self.buffers[whole].width == width(p.row):
+            return str(whole)
+        for s in stores:
+            if s.row == p.row and not s.add:
+                return s.buffer
+        name = p.name + "x"
+        self.buffers[name] = Buffer(width(p.row), "turn")
+        stores.append(Store(name, p.row))
+        return name
+
+    def _kept_between(
+        self, placed: list[tuple[int, Store]], level: int, helds: list[dict[Part, tuple[str, int]]]
+    ) -> list[tuple[int, Store]]:
+        """What one body computes at a cost and a later one reads, written down in between."""
+        kept = []
+        made = below(s.row for at, s in placed if at == level)
+        later = below(s.row for at, s in placed if at > level)
+        for e, n in made:
+            if (e, n) in later and e.op in COSTLY and not e.scalar and (e, n) not in helds[level]:
+                name = f"t{len(self.buffers)}"
+                self.buffers[name] = Buffer(n, "turn")
+                kept.append((level, Store(name, ((e, n),))))
+                for held in helds[level + 1 :]:
+                    held[e, n] = name, 0
+        return kept
+
+
+class Plan:
+    """What a cell's trace comes to: three loops, and how gradients of constants are made of what they leave."""
+
+    def __init__(self, traced: Traced, shapes: Shapes):
+        lowering = Lowering(traced.batch, shapes.dtype)
+        self.widths = [_width(shape) for shape in shapes.fields]
+        leaves = [_width(shape) for shape in shapes.leaves]
+        self.input_width = P = sum(leaves)
+        S, C = len(self.widths), len(traced.constants)
+        emitted_shape = _emitted_shape(traced, C + len(leaves) + 2 * S)
+        self.output_width = _width(emitted_shape)
+        inputs: list[Value] = [Constant(k, False, z) for k, z in enumerate(traced.constants)]
+        inputs += [Rows(leaf("u", n, sum(leaves[:k]))) for k, n in enumerate(leaves)]
+        inputs += [Rows(leaf(f"s{k}", n)) for k, n in enumerate(self.widths)]
+        inputs += [Rows(leaf(f"d{k}", n)) for k, n in enumerate(self.widths)]
+        inputs += [Rows(leaf("y", self.output_width))]
+        out = lowering.run(traced.joint, inputs)
+        new = _rows(out[:S], self.widths)
+        (emitted,) = _rows(out[S : S + 1], [self.output_width])
+        d_constants = out[S + 1 : S + 1 + C]
+        d_leaves = _rows(out[S + 1 + C : len(out) - S], leaves)
+        d_states = _rows(out[len(out) - S :], self.widths)
+        self.emitted = next((f"n{k}" for k in range(S) if new[k] == emitted), "h")
+        self.emitted_shape = emitted_shape
+
+        forward, backward = _directions(list(lowering.products.values()), [*new, emitted])
+        results = [Store(f"n{k}", row) for k, row in enumerate(new)]
+        if self.emitted == "h":
+            results.append(Store("h", emitted))
+        self.gradients: list[Gradient] = []
+        self.accumulated: list[str] = []
+        stores = [Store("du", tuple(part for row in d_leaves for part in row))]
+        self._plan_gradients(d_constants, traced.constants, stores)
+        stores += [Store(f"o{k}", row) for k, row in enumerate(d_states)]
+        held, kept, read = self._plan_saving(stores, backward, forward, new, [*new, emitted])
+        self._plan_loops(forward, backward, results, stores, held, kept, read, P)
+
+    def _plan_gradients(
+        self, d_constants: Sequence[Value | None], shapes: Sequence[tuple[int, ...]], stores: list[Store]
+    ) -> None:
+        """What the backward writes so that the gradients of constants are one product or sum each after the loop."""
+
+        def stored(row: Row) -> str:
+            whole = buffer_of(row)
+            if whole in {f"s{k}" for k, n in enumerate(self.widths) if n == width(row)}:
+                return str(whole)
+            known = next((s.buffer for s in stores if s.row == row and not s.add), None)
+            if known is None:
+                known = f"q{len(stores)}"
+                stores.append(Store(known, row))
+            return known
+
+        for d, shape in zip(d_constants, shapes, strict=True):
+            terms: list[tuple[str, ...]] = []
+            for term in d.terms if isinstance(d, Sum) else ():
+                if term.right is not None:
+                    terms.append(("outer", stored(term.left), stored(term.right)))
+                elif any(s.row == term.left and not s.add for s in stores):
+                    terms.append(("rows", stored(term.left)))
+                else:
+                    name = f"a{len(stores)}"
+                    self.accumulated.append(name)
+                    stores.append(Store(name, term.left, add=True))
+                    terms.append(("accumulated", name))
+            self.gradients.append(Gradient(terms, isinstance(d, Sum) and d.transposed, shape))
+
+    def _plan_saving(
+        self,
+        stores: list[Store],
+        backward: Sequence[Product],
+        forward: Sequence[Product],
+        new: Sequence[Row],
+        made: Sequence[Row],
+    ) -> tuple[dict[Part, tuple[str, int]], list[Store], set[str]]:
+        """What the backward reads of the forward: its results, what is dear to compute, and products."""
+        of_forward = below([*made, *(p.row for p in forward)])
+        held: dict[Part, tuple[str, int]] = {}
+        kept: list[Store] = []
+        read: set[str] = set()
+        for k, row in enumerate(new):
+            at = 0
+            for e, n in row:
+                if e.op != "const":
+                    held[e, n] = f"n{k}", at
+                at += n
+        seen = set()
+        todo = [part for row in (*(s.row for s in stores), *(p.row for p in backward)) for part in row]
+        while todo:
+            e, n = part = todo.pop()
+            if part in seen:
+                continue
+            seen.add(part)
+            if e.op in ("leaf", "at"):
+                read.add(e.args[0])
+            elif part in held:
+                read.add(held[part][0])
+            elif part in of_forward and e.op in COSTLY and not e.scalar:
+                held[part] = f"k{len(kept)}", 0
+                kept.append(Store(f"k{len(kept)}", ((e, n),)))
+            else:
+                todo += inner(e, n)
+        return held, kept, read
+
+    def _plan_loops(
+        self,
+        forward: list[Product],
+        backward: list[Product],
+        results: list[Store],
+        stores: list[Store],
+        held: dict[Part, tuple[str, int]],
+        kept: list[Store],
+        read: set[str],
+        P: int,
+    ) -> None:
+        fields = range(len(self.widths))
+        states = {f"s{k}": Buffer(n, "old") for k, n in enumerate(self.widths)}
+        states |= {f"n{k}": Buffer(n, "new") for k, n in enumerate(self.widths)}
+        finals = {f"l{k}": Buffer(n, "turn") for k, n in enumerate(self.widths)}
+        given = {"u": Buffer(P, "seq")}
+        out = {"h": Buffer(self.output_width, "seq")} if self.emitted == "h" else {}
+        saved = {p.name: Buffer(p.length, "seq") for p in forward if p.name in read}
+        saved |= {s.buffer: Buffer(width(s.row), "seq") for s in kept}
+        self.saved, self.reads_input = list(saved), "u" in read
+        self.floats_saved = sum(b.width for b in saved.values()) + sum(self.widths)
+        self.forward = Loop(forward, given | states | finals | out | saved, results + kept, {}, [])
+
+        passing = [k for k in fields if self.emitted != f"n{k}"]  # states that only the next step reads
+        turns = {f"{c}{k}": Buffer(self.widths[k], "turn") for k in passing for c in "sn"}
+        swaps = [(f"s{k}", f"n{k}") for k in passing]
+        self.infer = Loop(forward, given | states | turns | finals | out, results, {}, swaps)
+
+        steps = {f"{c}{k}": Buffer(n, "turn") for k, n in enumerate(self.widths) for c in "do"}
+        written = {s.buffer: Buffer(width(s.row), "turn" if s.add or s.buffer[0] == "o" else "seq") for s in stores}
+        above = {"y": Buffer(self.output_width, "seq")}
+        swaps = [(f"d{k}", f"o{k}") for k in fields]
+        self.backward = Loop(backward, given | above | states | saved | steps | written, stores, held, swaps)
+        names = self.forward.buffers | self.infer.buffers | self.backward.buffers
+        self.order = list(names)
+
+
+def _width(shape: Sequence[int]) -> int:
+    return shape[0] if shape else 1
+
+
+def _emitted_shape(traced: Traced, at: int) -> tuple[int, ...]:
+    """Of what is emitted, without its batch axis: the last input of the joint graph is its gradient."""
+    inputs = [n for n in traced.joint.nodes if n.op == "placeholder"]
+    assert at == len(inputs) - 1
+    return tuple(inputs[at].meta["val"].shape[1:])
+
+
+def _rows(values: Sequence[Value | None], widths: Sequence[int]) -> list[Row]:
+    """Values as rows; zeros where there is none."""
+    rows = []
+    for value, n in zip(values, widths, strict=True):
+        if value is not None and not isinstance(value, Rows):
+            raise Unsupported("its new state does not depend on the old one or the input, or mixes the rows of a batch")
+        row = number(0.0, n) if value is None else value.row
+        rows.append(row if width(row) == n else elementwise("add", row, number(0.0, n)))
+    return rows
+
+
+def _directions(products: list[Product], results: Sequence[Row]) -> tuple[list[Product], list[Product]]:
+    """The products that the results need, and the others, which are the backward's."""
+    by_name = {p.name: p for p in products}
+    needed: set[str] = set()
+    todo = list(results)
+    while todo:
+        for e, _ in below([todo.pop()]):
+            if e.op in ("leaf", "at") and e.args[0] in by_name and e.args[0] not in needed:
+                needed.add(e.args[0])
+                todo.append(by_name[e.args[0]].row)
+    return [p for p in products if p.name in needed], [p for p in products if p.name not in needed]

@@ -1,0 +1,219 @@
+"""The trace of a cell's ``step`` and ``emit``: what depends on parameters alone, and the rest with its vjp."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch.func import functional_call, functionalize, vjp
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import TreeSpec, tree_unflatten
+
+from rnnzoo.cells.contract import Cell, check_state
+from rnnzoo.errors import RnnZooError
+
+
+class Unsupported(Exception):
+    """What the kernel cannot do; its text is the reason, a sentence without a subject."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a trace is made for: the leaves of u and the fields of the state, each without its batch axis."""
+
+    leaves: tuple[tuple[int, ...], ...]
+    structure: TreeSpec
+    fields: tuple[tuple[int, ...], ...]
+    state: type
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Traced:
+    """`early` makes constants from the values of parameters and buffers, in the order of `names`; `joint` is
+
+    (constants, leaves of u, states, gradients of the new states and of what is emitted)
+    -> (new states, what is emitted, gradients of constants, of leaves and of states).
+    """
+
+    names: tuple[str, ...]
+    early: fx.GraphModule
+    joint: fx.Graph
+    constants: tuple[tuple[int, ...], ...]
+    batch: int
+
+
+class _Step(nn.Module):
+    """``step`` and ``emit`` of flat arguments."""
+
+    def __init__(self, cell: Cell, shapes: Shapes):
+        super().__init__()
+        self.cell, self.shapes = cell, shapes
+
+    def forward(self, leaves: Sequence[Tensor], fields: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        u = tree_unflatten(list(leaves), self.shapes.structure)
+        old = self.shapes.state(*fields)
+        new = self.cell.step(u, old)
+        check_state(self.cell, old, new)
+        return (*new, self.cell.emit(new))
+
+
+def trace(cell: Cell, shapes: Shapes) -> Traced:
+    """The trace of `cell`, or Unsupported with what it cannot be traced for."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        values = {n: a.detach().clone() for n, a in [*cell.named_parameters(), *cell.named_buffers()]}
+        step = _Step(cell, shapes)
+        B = _batch(values.values(), shapes)
+
+        def flat(values_now: list[Tensor], leaves: list[Tensor], fields: list[Tensor]) -> Any:
+            named = {f"cell.{n}": a for n, a in zip(values, values_now, strict=True)}
+            return functional_call(step, named, (leaves, fields))
+
+        leaves, fields = _random(shapes, B, 1)
+        graph = _traced(functionalize(flat), (list(values.values()), leaves, fields))
+        _refuse_randomness(graph)
+        early, late, border = _hoist(graph, len(values), B)
+        for node in border:
+            if node.meta["val"].dtype != shapes.dtype:
+                raise Unsupported(f"its step reads parameters or buffers as {node.meta['val'].dtype}")
+        constants = tuple(tuple(node.meta["val"].shape) for node in border)
+
+        def joint(c: list[Tensor], u: list[Tensor], s: list[Tensor], d: list[Tensor]) -> Any:
+            out, pull = vjp(  # type: ignore[misc]  # three with has_aux alone
+                lambda c, u, s: tuple(late(*c, *u, *s)), c, u, s
+            )
+            return out, pull(tuple(d))
+
+        c = [torch.ones(z, dtype=shapes.dtype) for z in constants]
+        d = [torch.ones_like(a) for a in late(*c, *leaves, *fields)]
+        both = _traced(functionalize(joint), (c, leaves, fields, d), _decompositions())
+        both.graph.eliminate_dead_code()
+        traced = Traced(tuple(values), early, both.graph, constants, B)
+        _check_agreement(flat, traced, fx.GraphModule(both, both.graph), list(values.values()), shapes)
+    return traced
+
+
+def _batch(values: Any, shapes: Shapes) -> int:
+    """A batch size that no other axis can be mistaken for, nor a part of it."""
+    sizes = {n for shape in (*shapes.leaves, *shapes.fields, *(a.shape for a in values)) for n in shape}
+    primes = (n for n in range(7, 200) if all(n % k for k in range(2, n)))
+    return next((p for p in primes if all(math.gcd(p, n) == 1 for n in sizes)), 199)
+
+
+def _random(shapes: Shapes, batch: int, seed: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Leaves and fields to run a step on."""
+    generator = torch.Generator().manual_seed(seed)
+    leaves, fields = (
+        [torch.randn(batch, *shape, generator=generator, dtype=shapes.dtype) / 2 for shape in group]
+        for group in (shapes.leaves, shapes.fields)
+    )
+    return leaves, fields
+
+
+def _traced(function: Callable[..., Any], given: tuple[Any, ...], table: Any = None) -> fx.GraphModule:
+    return make_fx(function, decomposition_table=table)(*given)
+
+
+def untraceable(error: Exception) -> Unsupported:
+    """The reason that an error gives, the cell's own or one of torch that it caused."""
+    text = str(error).strip().split("\n")[0]
+    if isinstance(error, Unsupported | RnnZooError):
+        return Unsupported(text)
+    if "tracing tensor" in text or "data-dependent" in text.lower():
+        return Unsupported("its step reads the value of a tensor into Python (if, while, .item())")
+    return Unsupported(f"its step cannot be traced ({type(error).__name__}: {text})")
+
+
+def _refuse_randomness(graph: fx.GraphModule) -> None:
+    for node in graph.graph.nodes:
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise Unsupported(f"its step draws random numbers ({node.target}); draw them in project")
+
+
+def _hoist(module: fx.GraphModule, count: int, batch: int) -> tuple[fx.GraphModule, fx.GraphModule, list[fx.Node]]:
+    """Two graphs: what depends on the first `count` inputs alone, and the rest, which takes the former's results."""
+    nodes = list(module.graph.nodes)
+    alone = set([n for n in nodes if n.op == "placeholder"][:count])
+    free: set[fx.Node] = set()  # made of nothing: numbers, and whatever has a batch axis; they stand in both graphs
+    for n in nodes:
+        if n.op == "get_attr":
+            if any(user.target not in _LIFTED for user in n.users):
+                raise Unsupported("its step reads a tensor that is neither a parameter nor a buffer")
+            alone.add(n)
+        elif n.op == "call_function" and all(a in alone | free for a in n.all_input_nodes):
+            shapes = [a.shape for a in _tensors(n.meta.get("val"))]
+            if not any(batch in shape for shape in shapes):
+                (alone if n.all_input_nodes or any(shapes) else free).add(n)
+            elif not n.all_input_nodes:
+                free.add(n)
+    border = [n for n in nodes if n in alone and any(user not in alone for user in n.users)]
+    early, late = fx.Graph(), fx.Graph()
+    made = {n: late.placeholder(f"c_{n.name}") for n in border}
+    first: dict[fx.Node, fx.Node] = {}
+    for n in nodes:
+        if n in alone or n in free:
+            first[n] = early.node_copy(n, first.__getitem__)
+        if n not in alone:
+            made[n] = late.node_copy(n, made.__getitem__)
+    early.output(tuple(first[n] for n in border))
+    late.eliminate_dead_code()
+    return fx.GraphModule(module, early), fx.GraphModule(module, late), border
+
+
+_LIFTED = (torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.lift_fresh.default)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [value] if isinstance(value, Tensor) else [a for a in value or () if isinstance(a, Tensor)]
+
+
+def _check_agreement(
+    flat: Callable[..., Any], traced: Traced, joint: fx.GraphModule, values: list[Tensor], shapes: Shapes
+) -> None:
+    """Raises Unsupported where the trace, on other numbers, differs from autograd through ``step``.
+
+    That is the case for what a trace does not see: numpy, torch.no_grad, an autograd.Function with its own backward.
+    """
+    leaves, fields = _random(shapes, traced.batch, 2)
+    given = [a.detach().requires_grad_(a.is_floating_point()) for a in (*values, *leaves, *fields)]
+    V, L = len(values), len(leaves)
+    wanted = flat(given[:V], given[V : V + L], given[V + L :])
+    generator = torch.Generator().manual_seed(3)
+    d = [torch.randn(a.shape, generator=generator, dtype=a.dtype) for a in wanted]
+    total = sum(((a * b).sum() for a, b in zip(wanted, d, strict=True)), torch.zeros((), requires_grad=True))
+    tracked = [a for a in given if a.requires_grad]
+    grads = torch.autograd.grad(total, tracked, allow_unused=True, materialize_grads=True)
+
+    constants = traced.early(*given[:V])
+    got, (d_constants, *d_rest) = joint([a.detach() for a in constants], leaves, fields, d)
+    back = sum(
+        ((a * b).sum() for a, b in zip(constants, d_constants, strict=True)), torch.zeros((), requires_grad=True)
+    )
+    own = [a for a in given[:V] if a.requires_grad]
+    d_values = torch.autograd.grad(back, own, allow_unused=True, materialize_grads=True) if own else ()
+    near = 1e-3 if shapes.dtype == torch.float32 else 1e-8
+    pairs = zip([*wanted, *grads], [*got, *d_values, *(a for group in d_rest for a in group)], strict=True)
+    for a, b in pairs:
+        scale = float(a.detach().nan_to_num(0, 0, 0).abs().max()) if a.numel() else 0.0
+        if not torch.allclose(a, b, rtol=near, atol=near * (1 + scale), equal_nan=True):
+            raise Unsupported("its step does what a trace cannot follow: numpy, torch.no_grad or an autograd.Function")
+
+
+@cache
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    aten = torch.ops.aten
+    names = """
+        native_layer_norm native_layer_norm_backward _softmax _softmax_backward_data _log_softmax
+        _log_softmax_backward_data softplus softplus_backward gelu gelu_backward silu silu_backward mish mish_backward
+        elu elu_backward leaky_relu leaky_relu_backward hardtanh hardtanh_backward hardsigmoid hardsigmoid_backward
+        hardswish hardswish_backward log_sigmoid_forward log_sigmoid_backward threshold_backward sigmoid_backward
+        tanh_backward addcmul addcdiv lerp square rsub frac mv dot addmv
+    """
+    return {
+        **core_aten_decompositions(),
+        **get_decompositions([getattr(aten, n) for n in names.split() if hasattr(aten, n)]),
+    }
