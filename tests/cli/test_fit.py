@@ -1,5 +1,6 @@
 """`rnnzoo fit`: what it says, what it writes, and that every setting is within reach."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -71,7 +72,9 @@ def test_the_suggested_prompt_survives_a_shell_whatever_the_text_begins_with(zoo
 
 
 def test_make_demo_trains_on_the_king_james_text(tmp_path):
-    recipe = subprocess.run(["make", "-n", "demo"], cwd=CONFIGS.parent, capture_output=True, text=True, check=True)
+    command = ["make", "--no-print-directory", "-n", "demo"]
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    recipe = subprocess.run(command, cwd=CONFIGS.parent, env=outside, capture_output=True, text=True, check=True)
     program, *words = shlex.split(recipe.stdout.splitlines()[-1])
     assert program == ".venv/bin/rnnzoo"
     answer = shell(*words, *BRIEF, "--trainer.max_epochs=1", cwd=tmp_path, launcher=(CONSOLE_SCRIPT,))
