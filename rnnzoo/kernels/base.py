@@ -1,6 +1,6 @@
 """What a kernel is: something that runs a stack of cells over time, and can say why not and at what cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -58,6 +58,12 @@ class LayerKernel(Kernel):
         """What the steps emit and the final state, from the projected input and the initial state."""
         raise NotImplementedError(f"kernel {self.name} does not scan")
 
+    def layer(self, cell: Cell, x: Tensor, inputs: Mapping[str, Tensor], s: Any, layout: Layout) -> tuple[Tensor, Any]:
+        """Outputs and the final state of one cell over time, in one direction."""
+        u = cell.project(x, **inputs)
+        h, s = self.scan(cell, u, s, layout)
+        return cell.readout(h, u, x), s
+
     def run(self, work: Work) -> tuple[Tensor, Any]:
         x, layout = work.x, work.layout
         hx = work.hx
@@ -71,9 +77,7 @@ class LayerKernel(Kernel):
                 z, inputs = x, work.inputs
                 if d:
                     z, inputs = layout.reverse(x), {n: layout.reverse(a) for n, a in inputs.items()}
-                u = cell.project(z, **inputs)
-                h, s = self.scan(cell, u, starts[len(finals)], layout)
-                y = cell.readout(h, u, z)
+                y, s = self.layer(cell, z, inputs, starts[len(finals)], layout)
                 ys.append(layout.reverse(y) if d else y)
                 finals.append(s)
             x = ys[0] if len(ys) == 1 else torch.cat(ys, -1)

@@ -101,7 +101,13 @@ def test_states_and_inputs_that_do_not_fit_are_named():
         def step(self, u, s):
             return Hidden(torch.where(u[1], u[0], s.h))
 
-    assert why(Masked).endswith("its u holds torch.bool, not torch.float32 alone")
+    assert why(Masked) is None  # its project is compiled with its step, and no mask leaves it
+
+    class Read(Masked):
+        def readout(self, h, u, x):
+            return h * u[1]
+
+    assert why(Read).endswith("its u holds torch.bool, not torch.float32 alone")
 
 
 def test_reasons_of_the_call_are_sentences():

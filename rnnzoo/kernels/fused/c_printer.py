@@ -1,4 +1,4 @@
-"""Plans printed as C: row-wise bodies that gcc vectorises, products by torch's BLAS, threads that own their rows.
+"""Plans printed as C: row-wise bodies that gcc vectorises, products by gemm.c, threads that own their rows.
 
 A thread runs its rows through the whole sequence, so no step waits for another thread. Packed sequences lie longest
 first, so at each step the rows still alive are the first of a thread's own.
@@ -38,6 +38,10 @@ _PRELUDE = r"""
 #include <string.h>
 
 typedef struct { const real *w; long n, k, ld, turned; real *packed; } weight;
+static long (*panels)(long);
+static void (*pack)(const weight *, long, long);
+static void (*gemm)(const weight *, long, const real *, long, real *, long, int);
+void connect(void **f) { panels = f[0]; pack = f[1]; gemm = f[2]; }
 """
 
 _SINGLE = r"""
@@ -90,60 +94,43 @@ static inline real mx(real a, real b) { return a > b || a != a ? a : b; }
 static inline real mn(real a, real b) { return a < b || a != a ? a : b; }
 """
 
-# MKL's packed product: the weight is laid out once a sequence, not once a step
-_PACKED = r"""
-enum { ROW = 101, PLAIN = 111, TRANS = 112, PACKED = 151, RIGHT = 162 };
-static size_t (*size_of)(int, int, int, int);
-static void (*pack_)(int, int, int, int, int, int, float, const float *, int, float *);
-static void (*compute)(int, int, int, int, int, int, const float *, int, const float *, int, float, float *, int);
-void connect(void **f) { size_of = f[0]; pack_ = f[1]; compute = f[2]; }
-long packed_size(long m, long n, long k) { return size_of(RIGHT, m, n, k); }
-static void pack(weight *w, long m) {
-  pack_(ROW, RIGHT, w->turned ? TRANS : PLAIN, m, w->n, w->k, 1, w->w, w->ld, w->packed);
-}
-static inline void gemm(const weight *w, long m, const real *a, real *c) {
-  compute(ROW, PLAIN, PACKED, m, w->n, w->k, a, w->k, w->packed, w->n, 0, c, w->n);
-}
-"""
-
-# what every BLAS has; it counts columns first, so it is asked for the transpose
-_PLAIN = r"""
-static void (*xgemm)(const char *, const char *, const int *, const int *, const int *, const real *, const real *,
-                     const int *, const real *, const int *, const real *, real *, const int *);
-void connect(void **f) { xgemm = f[0]; }
-long packed_size(long m, long n, long k) { return 0; }
-static void pack(weight *w, long m) {}
-static inline void gemm(const weight *w, long m, const real *a, real *c) {
-  const int rows = m, n = w->n, k = w->k, ld = w->ld; const real one = 1, zero = 0;
-  xgemm(w->turned ? "T" : "N", "N", &n, &rows, &k, &one, w->w, &ld, a, &k, &zero, c, &n);
-}
-"""
-
 _SHARE = r"""
-/* alive: (T,) rows at each step; rows: (T,) rows before it; bounds: (threads + 1,) the rows that each thread owns */
+/* alive: (T,) rows at each step; rows: (T,) rows before it; bounds: (threads + 1,) the rows that each thread owns;
+   block: steps whose input products are computed at once */
 #define SHARE(name) \
-void name(long T, long B, long threads, const long *bounds, const long *alive, const long *rows, \
-          real **p, const real **c, weight *w, long weights, long m) { \
+void name(long T, long B, long threads, long block, const long *bounds, const long *alive, const long *rows, \
+          real **p, const real **c, const weight *w, long weights) { \
   if (threads < 2) { \
-    for (long i = 0; i < weights; i++) pack(w + i, m); \
-    name##_rows(T, B, bounds[0], bounds[1], alive, rows, p, c, w); \
+    for (long i = 0; i < weights; i++) pack(w + i, 0, panels(w[i].n)); \
+    name##_rows(T, B, block, bounds[0], bounds[1], alive, rows, p, c, w); \
     return; \
   } \
   _Pragma("omp parallel num_threads(threads)") { \
-    _Pragma("omp for") for (long i = 0; i < weights; i++) pack(w + i, m); \
+    for (long i = 0; i < weights; i++) { \
+      const long last = panels(w[i].n); \
+      _Pragma("omp for nowait") for (long q = 0; q < last; q++) pack(w + i, q, q + 1); \
+    } \
+    _Pragma("omp barrier") \
     _Pragma("omp for schedule(static, 1)") for (long i = 0; i < threads; i++) \
-      name##_rows(T, B, bounds[i], bounds[i + 1], alive, rows, p, c, w); \
+      name##_rows(T, B, block, bounds[i], bounds[i + 1], alive, rows, p, c, w); \
   } \
 }
 """
 
-_STEP = {"seq": "+at*{0}", "old": "+(t?B+rows[t-1]:0)*{0}", "new": "+(B+at)*{0}", "turn": ""}
+# where the rows of a step begin in a buffer, and, of a block, where those of a thread would if they began at row 0
+_STEP = {
+    "seq": "+at*{0}",
+    "old": "+(t?B+rows[t-1]:0)*{0}",
+    "new": "+(B+at)*{0}",
+    "turn": "",
+    "block": "+(block*lo+done-lo)*{0}",
+}
 
 
-def print_c(plan: Plan, double: bool, packed: bool) -> str:
+def print_c(plan: Plan, double: bool) -> str:
     """The source of a library with ``forward``, ``infer`` and ``backward``."""
     head = f"typedef {'double' if double else 'float'} real;" + _PRELUDE + (_DOUBLE if double else _SINGLE)
-    head += _COMPARISONS + (_PACKED if packed else _PLAIN) + _SHARE
+    head += _COMPARISONS + _SHARE
     last = range(len(plan.widths))
     ends = "".join(
         f"memcpy(l{k}+from*{n},n{k}+from*{n},(r1-from)*{n}*sizeof(real));" for k, n in enumerate(plan.widths)
@@ -171,16 +158,19 @@ def _function(plan: Plan, name: str, loop: Loop, end: str) -> str:
         for i, j in ((order.index(a), order.index(b)) for a, b in loop.swaps)
     )
     back = name == "backward"
+    ahead = _ahead(loop, order) if loop.ahead else ""
     times = "for(long t=T-1;t>=0;t--)" if back else "for(long t=0;t<T;t++)"
     return f"""
-static void {name}_rows(long T,long B,long lo,long hi,const long*alive,const long*rows,real**given,const real**c,
- const weight*w){{
+static void {name}_rows(long T,long B,long block,long lo,long hi,const long*alive,const long*rows,real**given,
+ const real**c,const weight*w){{
 real*p[{N}];memcpy(p,given,sizeof p);{constants}{named}
+long done=0;
 {times}{{
 const long r0=lo,r1=alive[t]<hi?alive[t]:hi,at=rows[t];
-if(r1>r0){{{pointers}
+if(r1>r0){{{ahead}{pointers}
 {parts}
 {end}}}
+done+=r1>r0?r1-r0:0;
 {swaps}}}}}
 SHARE({name})
 """
@@ -188,7 +178,29 @@ SHARE({name})
 
 def _gemm(part: Gemm, loop: Loop) -> str:
     p, operand = part.product, part.operand
-    return f"gemm({p.weight},r1-r0,{operand}+r0*{loop.buffers[operand].width},{p.name}+r0*{p.length});"
+    n = loop.buffers[operand.buffer].width
+    a = f"{operand.buffer}+r0*{n}+{operand.column}"
+    return f"gemm({p.weight},r1-r0,{a},{n},{p.name}+r0*{p.length},{p.length},0);"
+
+
+def _ahead(loop: Loop, order: list[str]) -> str:
+    """At the first step of a block: its rows side by side, and their products."""
+    n = loop.buffers["u"].width
+    gemms = "".join(
+        f"gemm({g.product.weight},m,a+{g.operand.column},{n},"
+        f"p[{order.index(g.product.name)}]+block*lo*{g.product.length},{g.product.length},0);"
+        for g in loop.ahead
+    )
+    u, x = f"p[{order.index('u')}]", f"p[{order.index('x')}]"
+    return f"""if(t%block==0){{
+long m=0;const real*a={u}+(at+lo)*{n};
+for(long z=t;z<T&&z<t+block&&alive[z]>lo;z++){{
+const long more=(alive[z]<hi?alive[z]:hi)-lo;
+if(block>1)memcpy({x}+(block*lo+m)*{n},{u}+(rows[z]+lo)*{n},more*{n}*sizeof(real));
+m+=more;}}
+if(block>1)a={x}+block*lo*{n};
+{gemms}done=0;}}
+"""
 
 
 def _body(loop: Loop, body: Body) -> str:
@@ -244,7 +256,7 @@ def _body(loop: Loop, body: Body) -> str:
         return name
 
     for store in body.stores:
-        column = 0
+        column = store.column
         row: Row = store.row
         for e, n in row:
             lines, names = loops.setdefault(n, ([], {}))

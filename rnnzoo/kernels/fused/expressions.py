@@ -144,9 +144,3 @@ def below(rows: Iterable[Row]) -> dict[Part, None]:
             stack.append((part, True))
             stack += [(a, False) for a in reversed(inner(*part))]
     return seen
-
-
-def buffer_of(row: Row) -> str | None:
-    """The buffer whose first columns a row is, if it is nothing else."""
-    (e, _), *rest = row
-    return e.args[0] if not rest and e.op == "leaf" and e.args[1] == 0 else None

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from rnnzoo.cells.registry import name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.fused.build import why_no_compiler
-from rnnzoo.kernels.fused.program import Program, blas, steps_of
+from rnnzoo.kernels.fused.program import Program, steps_of
 from rnnzoo.kernels.fused.signature import signature
 from rnnzoo.kernels.fused.trace import Shapes, untraceable
 from rnnzoo.kernels.layout import Layout, Packed
@@ -44,8 +45,6 @@ class Fused(LayerKernel):
             return "it runs in no transform of torch.func"
         if _forked and torch.get_num_threads() > 1:
             return "this process was forked, and its threads were not; torch.set_num_threads(1) would do"
-        if blas(dtype) is None:
-            return "torch's library exports no product of matrices"
         for k, cell in enumerate(work.cells):
             reason = _why_not_cell(cell, work, first=k < len(work.layers[0]))
             if reason:
@@ -56,8 +55,17 @@ class Fused(LayerKernel):
         steps = (LINEAR if isinstance(cell, LinearCell) else STEP for cell in work.cells)
         return milliseconds(work) + sum(START + ms * work.layout.time for ms in steps)
 
+    def layer(self, cell: Cell, x: Tensor, inputs: Mapping[str, Tensor], s: Any, layout: Layout) -> tuple[Tensor, Any]:
+        dims = 1 if isinstance(layout, Packed) else 2
+        shapes = _sampled(cell, x, dims, inputs)
+        if isinstance(shapes, str) or not shapes.whole:
+            return super().layer(cell, x, inputs, s, layout)
+        return self._scan(cell, (x, dict(inputs)), s, layout, _shapes(cell, (x, dict(inputs)), s, dims, whole=True))
+
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
-        shapes = _shapes(cell, u, s, 1 if isinstance(layout, Packed) else 2)
+        return self._scan(cell, u, s, layout, _shapes(cell, u, s, 1 if isinstance(layout, Packed) else 2))
+
+    def _scan(self, cell: Cell, u: Any, s: Any, layout: Layout, shapes: Shapes | str) -> tuple[Tensor, Any]:
         program = shapes if isinstance(shapes, str) else _program(cell, shapes)
         if isinstance(program, str):
             raise RnnZooError(f"kernel 'fused' cannot run {name_of(type(cell))}: {program}; set kernel='reference'")
@@ -71,7 +79,7 @@ class Fused(LayerKernel):
 
 
 _programs: OrderedDict[Any, Program | str] = OrderedDict()  # or the reason why there is none
-_projected: OrderedDict[Any, Shapes | str] = OrderedDict()  # what a cell's `project` and `initial_state` give
+_sampled_shapes: OrderedDict[Any, Shapes | str] = OrderedDict()
 _lock = threading.RLock()
 _forked = False
 
@@ -87,34 +95,65 @@ if hasattr(os, "register_at_fork"):
 
 def _why_not_cell(cell: Cell, work: Work, first: bool) -> str | None:
     """The reason why `cell` cannot be compiled; remembered."""
-    inputs = tuple((n, a.shape[work.x.dim() - 1 :], a.dtype) for n, a in work.inputs.items())
-    key = signature(cell), work.x.dtype if first else None, work.x.dim(), inputs
-    with _lock:
-        shapes = _projected.get(key)
-        if shapes is None:
-            shapes = _sampled(cell, work, first)
-            _remember(_projected, key, shapes)
-        if isinstance(shapes, str):
-            return shapes
-        program = _program(cell, shapes)
+    x = work.x
+    if not first:
+        x = torch.empty(0, dtype=cell.like(x).dtype).expand(*x.shape[:-1], 0)
+    shapes = _sampled(cell, x, work.x.dim() - 1, work.inputs)
+    if isinstance(shapes, str):
+        return shapes
+    program = _program(cell, shapes)
     return program if isinstance(program, str) else None
 
 
-def _sampled(cell: Cell, work: Work, first: bool) -> Shapes | str:
-    """The shapes of u and of the state, from a row or two."""
-    lead = (slice(2),) if work.x.dim() == 2 else (slice(1), slice(2))
-    like = cell.like(work.x)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        x = work.x[lead]
-        x = x if first else torch.zeros(*x.shape[:-1], cell.input_size, dtype=like.dtype)
-        try:
-            u = cell.project(x, **{n: a[lead] for n, a in work.inputs.items()})
-        except Exception as error:
-            return f"its project fails on two rows ({type(error).__name__}: {error})"
-        return _shapes(cell, u, cell.initial_state(x.shape[-2], like), x.dim() - 1, tuple(x.shape[:-1]))
+def _sampled(cell: Cell, x: Tensor, dims: int, inputs: Mapping[str, Tensor]) -> Shapes | str:
+    """The shapes that `cell` is compiled for: of x and further inputs where ``project`` can be traced with the step,
+    otherwise of u, from a row or two. Remembered."""
+    told = tuple((n, a.shape[dims:], a.dtype) for n, a in inputs.items())
+    key = signature(cell), x.dtype, dims, told
+    with _lock:
+        found = _sampled_shapes.get(key)
+        if found is None:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                found = _sample(cell, x.dtype, dims, inputs)
+            _remember(_sampled_shapes, key, found)
+    return found
 
 
-def _shapes(cell: Cell, u: Any, s: Any, lead: int, sizes: tuple[int, ...] | None = None) -> Shapes | str:
+def _sample(cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> Shapes | str:
+    lead = (2,) if dims == 1 else (3, 2)
+    x = torch.randn(*lead, cell.input_size, dtype=dtype)
+    rows = {n: a[(0,) * dims].expand(*lead, *a.shape[dims:]) for n, a in inputs.items()}
+    s = cell.initial_state(lead[-1], cell.like(x))
+    try:
+        u = cell.project(x, **rows)
+    except Exception as error:
+        return f"its project fails on two rows ({type(error).__name__}: {error})"
+    if type(cell).readout is Cell.readout and _each_step_alone(cell, u, x, rows):
+        shapes = _shapes(cell, (x, rows), s, dims, lead, whole=True)
+        if isinstance(shapes, Shapes) and not isinstance(_program(cell, shapes), str):
+            return shapes
+    return _shapes(cell, u, s, dims, lead)
+
+
+def _each_step_alone(cell: Cell, u: Any, x: Tensor, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether ``project`` does to a step what it does to all steps, and draws no random numbers."""
+    try:
+        last = cell.project(x[-1:], **{n: a[-1:] for n, a in inputs.items()})
+    except Exception:
+        return False
+    pairs = zip(tree_flatten(last)[0], tree_flatten(u)[0], strict=True)
+    return all(
+        isinstance(a, Tensor)
+        and isinstance(b, Tensor)
+        and a.shape == b[-1:].shape
+        and torch.allclose(a, b[-1:], rtol=1e-4, atol=1e-5)
+        for a, b in pairs
+    )
+
+
+def _shapes(
+    cell: Cell, u: Any, s: Any, lead: int, sizes: tuple[int, ...] | None = None, *, whole: bool = False
+) -> Shapes | str:
     """The shapes of u, behind `lead` axes, and of the state, or the reason why they do not fit."""
     leaves, structure = tree_flatten(u)
     dtype = s[0].dtype
@@ -133,7 +172,7 @@ def _shapes(cell: Cell, u: Any, s: Any, lead: int, sizes: tuple[int, ...] | None
         if a.dim() < lead or (sizes is not None and tuple(a.shape[:lead]) != sizes):
             return "its u holds a tensor without a time and a batch axis"
     fields = tuple(tuple(a.shape[1:]) for a in s)
-    return Shapes(tuple(tuple(a.shape[lead:]) for a in leaves), structure, fields, type(s), dtype)
+    return Shapes(tuple(tuple(a.shape[lead:]) for a in leaves), structure, fields, type(s), dtype, whole)
 
 
 def _program(cell: Cell, shapes: Shapes) -> Program | str:

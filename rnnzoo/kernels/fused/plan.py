@@ -3,6 +3,9 @@
 The loop over time runs in bodies of row-wise arithmetic, cut by the products they wait for. Three loops are planned:
 ``forward``, which keeps what the backward reads; ``infer``, which keeps nothing; and ``backward``.
 
+Products of the input alone run ahead of the loop, a block of steps at a time; products that only the input's gradient
+needs run after it, over all steps at once.
+
 Buffers: u (input), y (gradient of what is emitted), s n (old and new states), l (final states), h (what is emitted,
 where it is no field of the state), m (products), k (kept), d o (gradients of new and of old states), du, q (rows that
 gradients of parameters are made of), a (sums over time of a row), w (weights).
@@ -16,7 +19,6 @@ from rnnzoo.kernels.fused.expressions import (
     Part,
     Row,
     below,
-    buffer_of,
     elementwise,
     inner,
     leaf,
@@ -30,7 +32,7 @@ from rnnzoo.kernels.fused.trace import Shapes, Traced, Unsupported
 @dataclass(frozen=True)
 class Buffer:
     """`kind`: "seq", a row for every step; "old" and "new", the states before and after it, in one memory of B rows
-    more; "turn", the rows of one step; "weight"."""
+    more; "turn", the rows of one step; "block", those of some steps; "weight"."""
 
     width: int
     kind: str
@@ -38,11 +40,21 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Store:
-    """A row written to the first columns of a buffer, or added to them."""
+    """A row written to a buffer from `column` on, or added to it."""
 
     buffer: str
     row: Row
     add: bool = False
+    column: int = 0
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some columns of a buffer."""
+
+    buffer: str
+    column: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -55,17 +67,27 @@ class Body:
 
 @dataclass(frozen=True)
 class Gemm:
-    """A product of the rows in the buffer `operand`."""
+    """A product of the rows in a buffer."""
 
     product: Product
-    operand: str
+    operand: Columns
+
+
+@dataclass(frozen=True)
+class Late:
+    """Products of all steps whose sum goes to columns of the input's gradient."""
+
+    gemms: list[Gemm]
+    column: int
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """How a constant's gradient is made after the loop, of buffers: outer products, sums of rows, sums over time."""
+    """How a constant's gradient is made after the loop: of outer products, and of sums of rows, over all steps or over
+    those of a buffer that has added the steps up."""
 
-    terms: list[tuple[str, ...]]
+    outer: list[tuple[Columns, Columns]]
+    rows: list[Columns]
     transposed: bool
     shape: tuple[int, ...]
 
@@ -83,11 +105,15 @@ class Loop:
     ):
         self.buffers, self.swaps, self._levels = dict(buffers), list(swaps), dict[str, int]()
         stores = list(stores)
+        ahead = {p.name for p in products if _of_input(p) and p.name not in buffers}
         for p in products:  # in the order of the trace: operands come first
-            self._levels[p.name] = 1 + self._level(p.row)
-            self.buffers.setdefault(p.name, Buffer(p.length, "turn"))
+            self._levels[p.name] = 0 if p.name in ahead else 1 + self._level(p.row)
+            self.buffers.setdefault(p.name, Buffer(p.length, "block" if p.name in ahead else "turn"))
             self.buffers[p.weight] = Buffer(0, "weight")
+        if ahead:
+            self.buffers["x"] = Buffer(self.buffers["u"].width, "block")
         operands = {p.name: self._operand(p, stores) for p in products}
+        self.ahead = [Gemm(p, operands[p.name]) for p in products if p.name in ahead]
         depth = max(self._levels.values(), default=0)
         # what overwrites memory that others may still read comes last
         placed = [(depth if s.buffer[0] == "o" else self._level(s.row), s) for s in stores]
@@ -103,18 +129,19 @@ class Loop:
         """How many products must run before a row can be computed."""
         return max((self._levels.get(e.args[0], 0) for e, _ in below([row]) if e.op in ("leaf", "at")), default=0)
 
-    def _operand(self, p: Product, stores: list[Store]) -> str:
-        """The buffer that holds a product's operand; a new one unless it lies somewhere already."""
-        whole = buffer_of(p.row)
-        if whole in self.buffers and self.buffers[whole].width == width(p.row):
-            return str(whole)
+    def _operand(self, p: Product, stores: list[Store]) -> Columns:
+        """Where a product's operand lies; in a new buffer unless it lies somewhere already."""
+        found = columns_of(p.row)
+        if found and found.buffer in self.buffers:
+            return found
+        n = width(p.row)
         for s in stores:
             if s.row == p.row and not s.add:
-                return s.buffer
+                return Columns(s.buffer, s.column, n)
         name = p.name + "x"
-        self.buffers[name] = Buffer(width(p.row), "turn")
+        self.buffers[name] = Buffer(n, "turn")
         stores.append(Store(name, p.row))
-        return name
+        return Columns(name, 0, n)
 
     def _kept_between(
         self, placed: list[tuple[int, Store]], level: int, helds: list[dict[Part, tuple[str, int]]]
@@ -162,42 +189,75 @@ class Plan:
         results = [Store(f"n{k}", row) for k, row in enumerate(new)]
         if self.emitted == "h":
             results.append(Store("h", emitted))
-        self.gradients: list[Gradient] = []
         self.accumulated: list[str] = []
-        stores = [Store("du", tuple(part for row in d_leaves for part in row))]
-        self._plan_gradients(d_constants, traced.constants, stores)
+        self.late: list[Late] = []
+        read: set[str] = set()
+        stores, backward = self._plan_input_gradient(d_leaves, backward, d_constants, d_states, read)
+        self.gradients = [
+            self._gradient(d, shape, stores, read) for d, shape in zip(d_constants, traced.constants, strict=True)
+        ]
         stores += [Store(f"o{k}", row) for k, row in enumerate(d_states)]
-        held, kept, read = self._plan_saving(stores, backward, forward, new, [*new, emitted])
+        held, kept = self._plan_saving(stores, backward, forward, new, [*new, emitted], read)
         self._plan_loops(forward, backward, results, stores, held, kept, read, P)
 
-    def _plan_gradients(
-        self, d_constants: Sequence[Value | None], shapes: Sequence[tuple[int, ...]], stores: list[Store]
-    ) -> None:
-        """What the backward writes so that the gradients of constants are one product or sum each after the loop."""
+    def _stored(self, row: Row, stores: list[Store], read: set[str]) -> Columns:
+        """Where the rows of every step lie after the loop; in a new buffer unless they do already."""
+        found = columns_of(row)
+        if found and found.buffer == "u":
+            read.add("u")
+            return found
+        if found and found in [Columns(f"s{k}", 0, n) for k, n in enumerate(self.widths)]:
+            return found
+        n = width(row)
+        for s in stores:
+            if s.row == row and not s.add:
+                return Columns(s.buffer, s.column, n)
+        stores.append(Store(f"q{len(stores)}", row))
+        return Columns(stores[-1].buffer, 0, n)
 
-        def stored(row: Row) -> str:
-            whole = buffer_of(row)
-            if whole in {f"s{k}" for k, n in enumerate(self.widths) if n == width(row)}:
-                return str(whole)
-            known = next((s.buffer for s in stores if s.row == row and not s.add), None)
-            if known is None:
-                known = f"q{len(stores)}"
-                stores.append(Store(known, row))
-            return known
+    def _plan_input_gradient(
+        self,
+        d_leaves: Sequence[Row],
+        backward: Sequence[Product],
+        d_constants: Sequence[Value | None],
+        d_states: Sequence[Row],
+        read: set[str],
+    ) -> tuple[list[Store], list[Product]]:
+        """What the backward writes of the input's gradient, and the products that it needs; the others are late."""
+        terms = [d.terms for d in d_constants if isinstance(d, Sum)]
+        others = [row for group in terms for t in group for row in (t.left, t.right) if row is not None]
+        others += [*d_states, *(p.row for p in backward)]
+        by_name = {p.name: p for p in backward}
+        sums = [_products_in(row, by_name) for row in d_leaves]
+        others += [row for row, found in zip(d_leaves, sums, strict=True) if found is None]
+        used = {e.args[0] for e, _ in below(others) if e.op in ("leaf", "at")}
+        stores: list[Store] = []
+        late: list[tuple[list[Product], int]] = []
+        column = 0
+        for row, found in zip(d_leaves, sums, strict=True):
+            if found is None or any(p.name in used for p in found):
+                stores.append(Store("du", row, column=column))
+            else:
+                late.append((found, column))
+            column += width(row)
+        self.late = [Late([Gemm(p, self._stored(p.row, stores, read)) for p in group], at) for group, at in late]
+        apart = {p.name for group, _ in late for p in group}
+        return stores, [p for p in backward if p.name not in apart]
 
-        for d, shape in zip(d_constants, shapes, strict=True):
-            terms: list[tuple[str, ...]] = []
-            for term in d.terms if isinstance(d, Sum) else ():
-                if term.right is not None:
-                    terms.append(("outer", stored(term.left), stored(term.right)))
-                elif any(s.row == term.left and not s.add for s in stores):
-                    terms.append(("rows", stored(term.left)))
-                else:
-                    name = f"a{len(stores)}"
-                    self.accumulated.append(name)
-                    stores.append(Store(name, term.left, add=True))
-                    terms.append(("accumulated", name))
-            self.gradients.append(Gradient(terms, isinstance(d, Sum) and d.transposed, shape))
+    def _gradient(self, d: Value | None, shape: tuple[int, ...], stores: list[Store], read: set[str]) -> Gradient:
+        """What the backward writes so that the gradient of a constant is one product or sum after the loop."""
+        outer, rows = [], []
+        for term in d.terms if isinstance(d, Sum) else ():
+            if term.right is not None:
+                outer.append((self._stored(term.left, stores, read), self._stored(term.right, stores, read)))
+            elif any(s.row == term.left and not s.add for s in stores):
+                rows.append(self._stored(term.left, stores, read))
+            else:
+                name = f"a{len(stores)}"
+                self.accumulated.append(name)
+                stores.append(Store(name, term.left, add=True))
+                rows.append(Columns(name, 0, width(term.left)))
+        return Gradient(outer, rows, isinstance(d, Sum) and d.transposed, shape)
 
     def _plan_saving(
         self,
@@ -206,12 +266,12 @@ class Plan:
         forward: Sequence[Product],
         new: Sequence[Row],
         made: Sequence[Row],
-    ) -> tuple[dict[Part, tuple[str, int]], list[Store], set[str]]:
+        read: set[str],
+    ) -> tuple[dict[Part, tuple[str, int]], list[Store]]:
         """What the backward reads of the forward: its results, what is dear to compute, and products."""
         of_forward = below([*made, *(p.row for p in forward)])
         held: dict[Part, tuple[str, int]] = {}
         kept: list[Store] = []
-        read: set[str] = set()
         for k, row in enumerate(new):
             at = 0
             for e, n in row:
@@ -234,7 +294,7 @@ class Plan:
                 kept.append(Store(f"k{len(kept)}", ((e, n),)))
             else:
                 todo += inner(e, n)
-        return held, kept, read
+        return held, kept
 
     def _plan_loops(
         self,
@@ -266,11 +326,39 @@ class Plan:
 
         steps = {f"{c}{k}": Buffer(n, "turn") for k, n in enumerate(self.widths) for c in "do"}
         written = {s.buffer: Buffer(width(s.row), "turn" if s.add or s.buffer[0] == "o" else "seq") for s in stores}
+        if "du" in written or self.late:
+            written["du"] = Buffer(P, "seq")
         above = {"y": Buffer(self.output_width, "seq")}
         swaps = [(f"d{k}", f"o{k}") for k in fields]
         self.backward = Loop(backward, given | above | states | saved | steps | written, stores, held, swaps)
         names = self.forward.buffers | self.infer.buffers | self.backward.buffers
         self.order = list(names)
+
+
+def columns_of(row: Row) -> Columns | None:
+    """The columns of a buffer that a row is, if it is nothing else."""
+    (e, n), *rest = row
+    return Columns(e.args[0], e.args[1], n) if not rest and e.op == "leaf" else None
+
+
+def _of_input(p: Product) -> bool:
+    found = columns_of(p.row)
+    return found is not None and found.buffer == "u"
+
+
+def _products_in(row: Row, products: dict[str, Product]) -> list[Product] | None:
+    """The products whose sum a row is, if it is nothing else."""
+    (e, n), *rest = row
+    found, todo = [], [e]
+    while todo:
+        e = todo.pop()
+        if e.op == "add":
+            todo += e.operands
+        elif e.op == "leaf" and e.args[0] in products and e.args[1] == 0 and products[e.args[0]].length == n:
+            found.append(products[e.args[0]])
+        else:
+            return None
+    return None if rest else found
 
 
 def _width(shape: Sequence[int]) -> int:

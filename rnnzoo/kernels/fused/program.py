@@ -4,9 +4,8 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,28 +14,13 @@ from torch import Tensor
 from rnnzoo.cells.contract import Cell
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
-from rnnzoo.kernels.fused.plan import Buffer, Gradient, Loop, Plan
+from rnnzoo.kernels.fused.plan import Columns, Gradient, Loop, Plan
+from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.trace import Shapes, trace
 from rnnzoo.kernels.layout import Layout, Packed
 
-# MKL's packed product is 1.2x faster where measured, but was seen to wait for ever for a lock of MKL's memory
-# (mm_account_ptr_by_tid, torch 2.13): torch's own path, the plain product, until that is understood
-USE_PACKED = False
-_PACKED = ("cblas_sgemm_pack_get_size", "cblas_sgemm_pack", "cblas_sgemm_compute")
 SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
-
-
-class _Weight(ctypes.Structure):
-    """A matrix (k, n), row by row, or (n, k) where it is turned; `ld` numbers a row."""
-
-    _fields_ = (
-        ("w", ctypes.c_void_p),
-        ("n", ctypes.c_long),
-        ("k", ctypes.c_long),
-        ("ld", ctypes.c_long),
-        ("turned", ctypes.c_long),
-        ("packed", ctypes.c_void_p),
-    )
+_BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
 
 
 @dataclass(frozen=True)
@@ -83,18 +67,6 @@ def _dense_steps(T: int, B: int) -> Steps:
         return Steps(T, B, T * B, torch.full((T,), B), torch.arange(T) * B, False)
 
 
-@cache
-def blas(dtype: torch.dtype) -> tuple[bool, tuple[int, ...]] | None:
-    """Whether products are MKL's packed ones, and the addresses of the functions; None where torch exports none."""
-    lib = ctypes.CDLL(str(next((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"))))
-    single = dtype == torch.float32
-    for names in [*([_PACKED] if USE_PACKED else []), ("sgemm_",)] if single else [("dgemm_",)]:
-        if all(hasattr(lib, name) for name in names):
-            addresses = (ctypes.cast(getattr(lib, name), ctypes.c_void_p).value for name in names)
-            return names is _PACKED, tuple(a for a in addresses if a)
-    return None
-
-
 class Program:
     """The loops of one cell with its sizes and constants, in one dtype, for whatever T, B and lengths."""
 
@@ -107,13 +79,14 @@ class Program:
     @cached_property
     def compiled(self) -> ctypes.CDLL:
         """The library; compiled at the first use, not before."""
-        found = blas(self.dtype)
-        assert found is not None  # why_not has seen to it
-        packed, addresses = found
-        lib = library(print_c(self.plan, self.dtype == torch.float64, packed))
-        lib.connect((ctypes.c_void_p * len(addresses))(*addresses))
-        lib.packed_size.restype = ctypes.c_long
+        lib = library(print_c(self.plan, self.dtype == torch.float64))
+        self.products.connect(lib)
         return lib
+
+    @cached_property
+    def products(self) -> Products:
+        """The products of this dtype."""
+        return Products.of(self.dtype)
 
     def scan(self, cell: Cell, u: Tensor, s: Sequence[Tensor], steps: Steps) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What is emitted (N, ...), and the final states, from u (N, P) and the initial states (B, n)."""
@@ -144,19 +117,25 @@ class Program:
     ) -> None:
         """Runs a loop on `tensors`, to which it adds the buffers that they lack."""
         lib, B = self.compiled, steps.batch
-        rows = {"seq": steps.total, "old": B + steps.total, "new": B + steps.total, "turn": B}
+        threads = max(1, min(torch.get_num_threads(), B // 4))
+        bounds = steps.bounds(threads)
+        fewest = min((b - a for a, b in pairwise(bounds) if b > a), default=1)
+        block = 1 if 2 * fewest >= _BLOCK else min(-(-_BLOCK // fewest), steps.time)
+        rows = {"seq": steps.total, "old": B + steps.total, "new": B + steps.total, "turn": B, "block": block * B}
         for b, buffer in loop.buffers.items():
             if buffer.kind != "weight" and b not in tensors:
                 tensors[b] = torch.empty(rows[buffer.kind] * buffer.width, dtype=self.dtype)
-        threads = max(1, min(torch.get_num_threads(), B // 4))
-        bounds = steps.bounds(threads)
-        most = max(b - a for a, b in pairwise(bounds))
         plain = [a.contiguous() for a in constants]
-        weights, _alive = self._weights(loop.buffers, plain, constants, most)
+        names = [b for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
+        weights, _alive = (Weight * len(names))(), []
+        for k, w in enumerate(names):
+            weights[k], held = self.products.weight(constants[int(w[1:-1])], w[-1] == "t")
+            _alive.append(held)
         getattr(lib, name)(
             ctypes.c_long(steps.time),
             ctypes.c_long(B),
             ctypes.c_long(threads),
+            ctypes.c_long(block),
             (ctypes.c_long * len(bounds))(*bounds),
             ctypes.c_void_p(steps.alive.data_ptr()),
             ctypes.c_void_p(steps.rows.data_ptr()),
@@ -164,27 +143,7 @@ class Program:
             _addresses(plain),
             weights,
             ctypes.c_long(len(weights)),
-            ctypes.c_long(most),
         )
-
-    def _weights(
-        self, buffers: dict[str, Buffer], plain: Sequence[Tensor], constants: Sequence[Tensor], most: int
-    ) -> tuple[Any, list[Tensor]]:
-        """The matrices of a loop as C takes them, and the tensors that hold them packed."""
-        names = [b for b, buffer in buffers.items() if buffer.kind == "weight"]
-        weights, held = (_Weight * len(names))(), []
-        for weight, name in zip(weights, names, strict=True):
-            m, turned = constants[int(name[1:-1])], name[-1] == "t"
-            if not m.is_contiguous() and m.t().is_contiguous():
-                m, turned = m.t(), not turned
-            else:
-                m = plain[int(name[1:-1])]
-            k, n = m.shape[::-1] if turned else m.shape
-            size = self.compiled.packed_size(ctypes.c_long(most), ctypes.c_long(n), ctypes.c_long(k))
-            held.append(torch.empty(size + 64, dtype=torch.uint8))
-            weight.w, weight.packed = m.data_ptr(), held[-1].data_ptr()
-            weight.n, weight.k, weight.ld, weight.turned = n, k, m.shape[1], turned
-        return weights, held
 
 
 class WholeSequence(torch.autograd.Function):
@@ -236,32 +195,57 @@ def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
 
     old: dict[str, Tensor] = {}
 
-    def rows(name: str) -> Tensor:
-        """A buffer as (N, n); of the states, those before each step."""
-        if name[0] != "s":
-            return tensors[name].view(steps.total, -1)
-        if name not in old:
-            a = tensors[name].view(B + steps.total, -1)
-            old[name] = a.index_select(0, steps.old) if steps.packed else a[: steps.total]
-        return old[name]
-
-    def made(gradient: Gradient) -> Tensor | None:
-        total: Tensor | None = None
-        for kind, name, *other in gradient.terms:
-            if kind == "outer":
-                g = rows(name).t() @ rows(other[0])
-            else:
-                g = tensors[name].view(B, -1).sum(0) if kind == "accumulated" else rows(name).sum(0)
-                g = g if g.numel() == math.prod(gradient.shape) else g.sum()
-            total = g if total is None else total + g
-        if total is None:
-            return None
-        return (total.t() if gradient.transposed else total).reshape(gradient.shape)
+    def rows(at: Columns) -> Tensor:
+        """Columns of a buffer, (N, n), or (B, n) of one that has added the steps up; of the states, those before each
+        step."""
+        a = tensors[at.buffer]
+        if at.buffer[0] == "s":
+            if at.buffer not in old:
+                a = a.view(B + steps.total, -1)
+                old[at.buffer] = a.index_select(0, steps.old) if steps.packed else a[: steps.total]
+            a = old[at.buffer]
+        elif at.buffer[0] == "a":
+            a = a.view(B, -1)
+        else:
+            a = a.view(steps.total, -1)
+        return a[:, at.column : at.column + at.width]
 
     wanted = ctx.needs_input_grad[4 + S :]
+    summed = {at for g, need in zip(plan.gradients, wanted, strict=True) if need for at in g.rows}
+    sums: dict[Columns, Tensor] = {}
+    products: dict[tuple[Columns, Columns], Tensor] = {}
+    for gradient, need in zip(plan.gradients, wanted, strict=True):
+        for pair in gradient.outer if need else ():
+            if pair not in products:
+                left, right = map(rows, pair)
+                products[pair], total = program.products.outer(left, right, pair[0] in summed)
+                if total is not None:
+                    sums[pair[0]] = total
+
+    def summed_rows(at: Columns, shape: tuple[int, ...]) -> Tensor:
+        if at not in sums:
+            sums[at] = rows(at).sum(0)
+        return sums[at] if at.width == math.prod(shape) else sums[at].sum()
+
+    def made(gradient: Gradient) -> Tensor | None:
+        terms = [products[pair] for pair in gradient.outer]
+        terms += [summed_rows(at, gradient.shape) for at in gradient.rows]
+        if not terms:
+            return None
+        total = sum(terms[1:], terms[0])
+        return (total.t() if gradient.transposed else total).reshape(gradient.shape)
+
+    du: Tensor | None = None
+    if ctx.needs_input_grad[3]:
+        du = tensors["du"].view(steps.total, -1)
+        for late in plan.late:
+            for k, gemm in enumerate(late.gemms):
+                p = gemm.product
+                into = du[:, late.column : late.column + p.length]
+                program.products.all_rows(rows(gemm.operand), constants[p.constant], p.transposed, into, add=k > 0)
     last = [tensors[f"{'do'[T % 2]}{k}"].view(shape) for k, shape in enumerate(ctx.shapes)]
     d_constants = [made(g) if need else None for g, need in zip(plan.gradients, wanted, strict=True)]
-    return [tensors["du"].view(steps.total, -1), *last, *d_constants]
+    return [du, *last, *d_constants]
 
 
 def _states(initial: Tensor, steps: Steps) -> Tensor:

@@ -23,13 +23,17 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a trace is made for: the leaves of u and the fields of the state, each without its batch axis."""
+    """What a trace is made for: the leaves of u and the fields of the state, each without its batch axis.
+
+    `whole`: u is what ``project`` takes, x and a dict of further inputs, and ``project`` is traced with the step.
+    """
 
     leaves: tuple[tuple[int, ...], ...]
     structure: TreeSpec
     fields: tuple[tuple[int, ...], ...]
     state: type
     dtype: torch.dtype
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class _Step(nn.Module):
 
     def forward(self, leaves: Sequence[Tensor], fields: Sequence[Tensor]) -> tuple[Tensor, ...]:
         u = tree_unflatten(list(leaves), self.shapes.structure)
+        if self.shapes.whole:
+            u = self.cell.project(u[0], **u[1])
         old = self.shapes.state(*fields)
         new = self.cell.step(u, old)
         check_state(self.cell, old, new)

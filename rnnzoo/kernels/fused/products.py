@@ -1,0 +1,98 @@
+"""Products of rows with matrices, by gemm.c: compiled once per dtype, called by every cell's loops and after them."""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rnnzoo.kernels.fused.build import library
+
+_ALIGNED = 64  # bytes, of packed matrices
+
+
+class Weight(ctypes.Structure):
+    """A matrix (k, n), row by row, or (n, k) where it is turned; `ld` numbers a row."""
+
+    _fields_ = (
+        ("w", ctypes.c_void_p),
+        ("n", ctypes.c_long),
+        ("k", ctypes.c_long),
+        ("ld", ctypes.c_long),
+        ("turned", ctypes.c_long),
+        ("packed", ctypes.c_void_p),
+    )
+
+
+class Products:
+    """gemm.c in one dtype."""
+
+    def __init__(self, dtype: torch.dtype):
+        real = "double" if dtype == torch.float64 else "float"
+        self.dtype = dtype
+        self.lib = library(f"typedef {real} real;\n" + Path(__file__).with_name("gemm.c").read_text())
+        for name in ("panels", "panel_bytes", "outer_bytes"):
+            getattr(self.lib, name).restype = ctypes.c_long
+
+    @staticmethod
+    @cache
+    def of(dtype: torch.dtype) -> "Products":
+        """The one of a dtype; compiled at the first call, unless the cache has it."""
+        return Products(dtype)
+
+    def connect(self, lib: ctypes.CDLL) -> None:
+        """Hands the functions that a cell's loops call to its library."""
+        names = ("panels", "pack", "gemm")
+        lib.connect((ctypes.c_void_p * 3)(*(ctypes.cast(getattr(self.lib, n), ctypes.c_void_p).value for n in names)))
+
+    def weight(self, m: Tensor, turned: bool) -> tuple[Weight, tuple[Tensor, ...]]:
+        """`m`, or its transpose, as C takes it, and the tensors that must live as long."""
+        if not m.is_contiguous() and m.t().is_contiguous():
+            m, turned = m.t(), not turned
+        m = m.contiguous()
+        k, n = m.shape[::-1] if turned else m.shape
+        size = self.lib.panels(ctypes.c_long(n)) * self.lib.panel_bytes(ctypes.c_long(k))
+        room, address = _room(size)
+        return Weight(m.data_ptr(), n, k, m.shape[1], turned, address), (m, room)
+
+    def all_rows(self, a: Tensor, m: Tensor, turned: bool, out: Tensor, *, add: bool) -> None:
+        """Writes a @ m, or a @ mᵀ where it is turned, to `out`, or adds it; rows may lie apart."""
+        w, _alive = self.weight(m, turned)
+        self.lib.gemm_all(
+            ctypes.c_long(torch.get_num_threads()),
+            ctypes.byref(w),
+            ctypes.c_long(len(a)),
+            ctypes.c_void_p(a.data_ptr()),
+            ctypes.c_long(a.stride(0)),
+            ctypes.c_void_p(out.data_ptr()),
+            ctypes.c_long(out.stride(0)),
+            ctypes.c_int(add),
+        )
+
+    def outer(self, left: Tensor, right: Tensor, sums: bool) -> tuple[Tensor, Tensor | None]:
+        """leftᵀ @ right of (N, P) and (N, Q), and where asked for the sum of left's rows."""
+        (N, P), Q = left.shape, right.shape[1]
+        out = left.new_empty(P, Q)
+        total = left.new_empty(P) if sums else None
+        _alive, address = _room(self.lib.outer_bytes(ctypes.c_long(Q)))
+        self.lib.outer(
+            ctypes.c_long(torch.get_num_threads()),
+            ctypes.c_long(N),
+            ctypes.c_long(P),
+            ctypes.c_long(Q),
+            ctypes.c_void_p(left.data_ptr()),
+            ctypes.c_long(left.stride(0)),
+            ctypes.c_void_p(right.data_ptr()),
+            ctypes.c_long(right.stride(0)),
+            ctypes.c_void_p(out.data_ptr()),
+            ctypes.c_void_p(None if total is None else total.data_ptr()),
+            ctypes.c_void_p(address),
+        )
+        return out, total
+
+
+def _room(size: int) -> tuple[Tensor, int]:
+    """Memory, and the first address in it that is aligned."""
+    room = torch.empty(size + _ALIGNED, dtype=torch.uint8)
+    return room, room.data_ptr() + -room.data_ptr() % _ALIGNED
