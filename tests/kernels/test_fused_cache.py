@@ -49,7 +49,7 @@ def libraries(folder):
 def test_the_second_process_compiles_nothing_and_a_broken_library_is_built_again(tmp_path):
     began = time.perf_counter()
     chosen, compiled, _, _ = answer(start(tmp_path))
-    assert (chosen, compiled) == ("fused", 2)  # one to see whether the compiler works
+    assert (chosen, compiled) == ("fused", 2)  # the cell's, and the products that all cells share
     assert time.perf_counter() - began < 60
     first = libraries(tmp_path)
     assert [f.suffix for f in first] == [".so", ".so"]

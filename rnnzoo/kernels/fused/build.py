@@ -20,8 +20,6 @@ import torch
 from rnnzoo.cache import cache_folder
 from rnnzoo.errors import RnnZooError
 
-_TRIAL = "#include <math.h>\n#include <omp.h>\nint threads(void){return omp_get_max_threads();}\n"
-
 
 class BuildError(RnnZooError):
     """The compiler failed; its text is what it said."""
@@ -37,19 +35,6 @@ def compiler() -> tuple[str, str]:
             if "clang" not in version:
                 return path, version
     raise BuildError("no C compiler (gcc) is on PATH")
-
-
-@cache
-def why_no_compiler() -> str | None:
-    """The reason why nothing can be compiled here, or None; warns of it once a process, for loops are slow."""
-    try:
-        compiler()
-        library(_TRIAL)
-    except BuildError as error:
-        reason = str(error)
-        warnings.warn(f"kernel 'fused' is left out, and loops are slower: {reason}", stacklevel=2)
-        return reason
-    return None
 
 
 def library(source: str) -> ctypes.CDLL:

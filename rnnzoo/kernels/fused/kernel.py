@@ -14,7 +14,7 @@ from rnnzoo.cells.contract import Cell, LinearCell
 from rnnzoo.cells.registry import name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
-from rnnzoo.kernels.fused.build import why_no_compiler
+from rnnzoo.kernels.fused.products import why_no_compiler
 from rnnzoo.kernels.fused.program import Program, steps_of
 from rnnzoo.kernels.fused.signature import signature
 from rnnzoo.kernels.fused.trace import Shapes, untraceable

@@ -1,13 +1,14 @@
 """Products of rows with matrices, by gemm.c: compiled once per dtype, called by every cell's loops and after them."""
 
 import ctypes
+import warnings
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rnnzoo.kernels.fused.build import library
+from rnnzoo.kernels.fused.build import BuildError, library
 
 _ALIGNED = 64  # bytes, of packed matrices
 
@@ -90,6 +91,17 @@ class Products:
             ctypes.c_void_p(address),
         )
         return out, total
+
+
+@cache
+def why_no_compiler() -> str | None:
+    """The reason why nothing can be compiled here, or None; warns of it once a process, for loops are slow."""
+    try:
+        Products.of(torch.float32)
+    except BuildError as error:
+        warnings.warn(f"kernel 'fused' is left out, and loops are slower: {error}", stacklevel=2)
+        return str(error)
+    return None
 
 
 def _room(size: int) -> tuple[Tensor, int]:
