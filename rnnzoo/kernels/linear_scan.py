@@ -11,6 +11,8 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
 
+RATE, STEP = 60.0, 0.014  # GFLOP/s, and ms of one step of one cell
+
 
 class Scan(torch.autograd.Function):
     """h_t = a_t h_{t-1} + b_t over (T, B, H); its gradient is the same recurrence, from the end to the start.
@@ -69,7 +71,7 @@ class LinearScan(LayerKernel):
         return None
 
     def cost(self, work: Work) -> float:
-        return milliseconds(work) + 0.02 * work.layout.time * len(work.cells)
+        return milliseconds(work, RATE) + STEP * work.layout.time * len(work.cells)
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
         assert isinstance(cell, LinearCell)  # why_not has seen to it

@@ -16,6 +16,8 @@ from rnnzoo.cells.registry import name_of
 from rnnzoo.kernels.base import Kernel, Work, milliseconds
 from rnnzoo.kernels.layout import Packed
 
+RATE, NARROW = 130.0, 260.0  # GFLOP/s in float32, and in bfloat16
+
 
 @dataclass(frozen=True)
 class Vendor:
@@ -24,13 +26,13 @@ class Vendor:
     module: Callable[..., nn.RNNBase]
     operation: Callable[..., Any]
     mode: str
-    step: float = 0.002  # ms beside its products; on a CPU only the order among kernels rests on it
+    step: float  # ms beside its products
 
 
-_LSTM = Vendor(nn.LSTM, torch.lstm, "LSTM")
-_GRU = Vendor(nn.GRU, torch.gru, "GRU", 0.01)
-_TANH = Vendor(nn.RNN, torch.rnn_tanh, "RNN_TANH")
-_RELU = Vendor(nn.RNN, torch.rnn_relu, "RNN_RELU")
+_LSTM = Vendor(nn.LSTM, torch.lstm, "LSTM", 0.005)
+_GRU = Vendor(nn.GRU, torch.gru, "GRU", 0.12)
+_TANH = Vendor(nn.RNN, torch.rnn_tanh, "RNN_TANH", 0.04)
+_RELU = Vendor(nn.RNN, torch.rnn_relu, "RNN_RELU", 0.04)
 
 # by exact class: a subclass may have other equations
 VENDORS: dict[type[Cell], Vendor] = {
@@ -56,7 +58,7 @@ class Native(Kernel):
 
     def cost(self, work: Work) -> float:
         vendor = VENDORS.get(type(work.cells[0]), _LSTM)
-        return milliseconds(work) + vendor.step * work.layout.time * len(work.cells)
+        return milliseconds(work, NARROW if _narrow(work) else RATE) + vendor.step * work.layout.time * len(work.cells)
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
         x, layout, first = work.x, work.layout, work.layers[0][0]
@@ -79,6 +81,10 @@ class Native(Kernel):
         else:
             y, *last = vendor.operation(x, h, weights, *options, False)
         return y, state(*last) if len(last) > 1 else last[0]
+
+
+def _narrow(work: Work) -> bool:
+    return torch.is_autocast_enabled(work.x.device.type) or work.x.dtype == torch.bfloat16
 
 
 def why_no_module(layers: states.Layers) -> str | None:

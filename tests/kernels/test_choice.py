@@ -83,7 +83,7 @@ def test_a_kernel_that_cannot_run_says_why_and_what_auto_would_use():
 
 
 def test_an_unknown_kernel_is_refused_where_it_is_given():
-    message = r"unknown kernel 'nativ'; did you mean 'native'\? there are: auto, native, linear_scan, reference"
+    message = r"unknown kernel 'nativ'; did you mean 'native'\? there are: auto, fused, native, linear_scan, reference"
     with pytest.raises(RnnZooError, match=message):
         RNN("lstm", 3, 5, kernel="nativ")
     rnn = RNN("lstm", 3, 5)
@@ -119,9 +119,9 @@ def test_a_pinned_cell_gives_what_its_plain_twin_gives():
 def test_the_table_shows_every_kernel_and_marks_the_one_that_runs():
     lines = str(RNN("mingru", 3, 5).explain(X)).split("\n")
     assert lines[0].startswith("runs by 'linear_scan'")
-    assert [line.split()[0] for line in lines[1:]] == ["native", "->", "reference"]
-    assert "cannot: mingru has no torch equivalent" in lines[1]
-    assert "can, about" in lines[2]
+    assert [line.split()[0] for line in lines[1:]] == ["fused", "native", "->", "reference"]
+    assert "cannot: mingru has no torch equivalent" in lines[2]
+    assert "can, about" in lines[3]
 
 
 def test_weights_that_are_derived_reach_whatever_kernel_runs():

@@ -4,13 +4,14 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_map
 
-from rnnzoo.cells.contract import Cell, LinearCell
+from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
@@ -20,8 +21,8 @@ from rnnzoo.kernels.fused.signature import signature
 from rnnzoo.kernels.fused.trace import Shapes, untraceable
 from rnnzoo.kernels.layout import Layout, Packed
 
-START, STEP = 0.1, 0.003  # ms of a call and of one step, beside its products; never dearer than the reference
-LINEAR = 0.021  # of a linear cell, which is left to linear_scan where that can run
+RATE, STEP = 180.0, 0.003  # GFLOP/s, and ms of one step of one cell
+START = 1.0  # ms of a call: less, but a trace and a compiler's run are to be made up for
 _MOST = 256  # programs that are remembered
 
 
@@ -38,7 +39,10 @@ class Fused(LayerKernel):
         if work.x.device.type != "cpu":
             return f"it runs on a CPU, and x lies on {work.x.device}"
         if torch.is_autocast_enabled("cpu"):
-            return "it does not follow autocast"
+            if torch.get_autocast_dtype("cpu") == torch.float16:
+                return "under autocast it stands in for bfloat16, which float32 is never worse than, not for float16"
+            with torch.autocast("cpu", enabled=False):
+                return self.why_not(_unnarrowed(work))
         if dtype not in (torch.float32, torch.float64):
             return f"it computes in float32 and float64, not in {dtype}"
         if torch._C._functorch.peek_interpreter_stack() is not None:
@@ -52,8 +56,13 @@ class Fused(LayerKernel):
         return why_no_compiler()
 
     def cost(self, work: Work) -> float:
-        steps = (LINEAR if isinstance(cell, LinearCell) else STEP for cell in work.cells)
-        return milliseconds(work) + sum(START + ms * work.layout.time for ms in steps)
+        return milliseconds(work, RATE) + (START + STEP * work.layout.time) * len(work.cells)
+
+    def run(self, work: Work) -> tuple[Tensor, Any]:
+        if not torch.is_autocast_enabled("cpu"):
+            return super().run(work)
+        with torch.autocast("cpu", enabled=False):
+            return super().run(_unnarrowed(work))
 
     def layer(self, cell: Cell, x: Tensor, inputs: Mapping[str, Tensor], s: Any, layout: Layout) -> tuple[Tensor, Any]:
         dims = 1 if isinstance(layout, Packed) else 2
@@ -76,6 +85,18 @@ class Fused(LayerKernel):
         if not isinstance(layout, Packed):
             h = h.view(layout.time, layout.batch, *h.shape[1:])
         return h, type(s)(*last)
+
+
+def _unnarrowed(work: Work) -> Work:
+    """`work` as it would be without autocast: x, inputs and states as wide as the weights."""
+    dtype = work.cells[0].like(work.x).dtype
+
+    def wide(a: Any) -> Any:
+        return a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a
+
+    return replace(
+        work, x=wide(work.x), hx=tree_map(wide, work.hx), inputs={n: wide(a) for n, a in work.inputs.items()}
+    )
 
 
 _programs: OrderedDict[Any, Program | str] = OrderedDict()  # or the reason why there is none
