@@ -19,7 +19,8 @@ BRIEF = [f"--trainer.limit_{part}_batches=2" for part in ("train", "val", "test"
 def test_a_quick_run_says_what_ran_what_was_reached_and_where_the_checkpoint_lies(lm_run):
     said = lm_run.answer.out
     assert lm_run.answer.status == 0, lm_run.answer.err
-    assert re.search(r"^lstm, 1 x 16 units, [\d,]+ parameters in all; runs by kernel 'native' on 1 threads$", said, re.M)
+    kind = r"^lstm, 1 x 16 units, [\d,]+ parameters in all; runs by kernel 'native' on 1 threads$"
+    assert re.search(kind, said, re.M)
     reached = float(re.search(r"^held-out bits per character: (\d+\.\d+)$", said, re.M)[1])
     assert 0 < reached < 4.5  # 20 characters at random have log2(20) = 4.3
     sample = said.partition("A sample, at temperature 0.7 and top-p 0.9:\n\n")[2].partition("\n\nheld-out")[0]
