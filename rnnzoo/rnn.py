@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnzoo import states
@@ -116,7 +117,11 @@ class RNN(nn.Module):
             RnnZooError: shapes, dtypes, devices or lengths that do not fit, or a kernel that cannot run this.
         """
         work, restore = self._arrange(x, hx, lengths, inputs)
-        return restore(*choose(self._kernel, work).run(work))
+        kernel = choose(self._kernel, work)
+        if any(parametrize.is_parametrized(cell) for cell in work.cells):
+            with parametrize.cached():  # weights that are derived, or dropped, are so once for the whole sequence
+                return restore(*kernel.run(work))
+        return restore(*kernel.run(work))
 
     def explain(
         self, x: Sequences, hx: Any = None, *, lengths: Tensor | Sequence[int] | None = None, **inputs: Sequences
@@ -292,7 +297,8 @@ def torch_names(rnn: RNN) -> dict[str, str]:
         f"{name}_l{k}{'_reverse' * d}": f"layers.{k}.{d}.{name}"
         for k, directions in enumerate(rnn._cells)
         for d, cell in enumerate(directions)
-        for name, _ in cell.named_parameters()
+        for name, shape in cell.parameter_shapes().items()
+        if shape
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 
 from rnnzoo.cells.contract import Cell, LinearCell
-from rnnzoo.cells.registry import constants_of, create, find, list_cells, name_of
+from rnnzoo.cells.registry import constants_of, create, find, kind, list_cells, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.rnn import RNN
 
@@ -133,7 +133,7 @@ def check(args: list[str]) -> int:
         mark = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
         counts[mark] += 1
         print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
-    print(f"{name_of(type(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
+    print(f"{name_of(kind(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
     return 1 if counts["FAILED"] else 0
 
 

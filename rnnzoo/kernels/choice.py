@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rnnzoo.cells.registry import name_of
+from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.kernels.base import Kernel, Work
 from rnnzoo.kernels.fused import Fused
@@ -36,7 +36,7 @@ def choose(name: str, work: Work) -> Kernel:
     if reason is None:
         return kernel
     if pinned:
-        cell = name_of(type(work.layers[0][0]))
+        cell = name_of(kind(work.layers[0][0]))
         raise RnnZooError(f"cell {cell!r} is pinned to kernel {pinned!r}, which cannot run this RNN: {reason}")
     other = choose("auto", work).name
     raise RnnZooError(f"kernel {name!r} cannot run this RNN: {reason}; kernel='auto' would use {other!r}")

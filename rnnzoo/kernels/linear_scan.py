@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnzoo.cells.contract import Cell, LinearCell
-from rnnzoo.cells.registry import name_of
+from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
@@ -65,7 +65,7 @@ class LinearScan(LayerKernel):
     def why_not(self, work: Work) -> str | None:
         for cell in work.cells:
             if not isinstance(cell, LinearCell) or type(cell).step is not LinearCell.step:
-                return f"{name_of(type(cell))} is not linear in its state"
+                return f"{name_of(kind(cell))} is not linear in its state"
         if isinstance(work.layout, Packed):
             return "it takes sequences of equal length only"
         return None

@@ -12,7 +12,7 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.gru import GRU, CudnnGRU
 from rnnzoo.cells.lstm import LSTM, CudnnLSTM
 from rnnzoo.cells.plain import CudnnRNN, ReluRNN, TanhRNN
-from rnnzoo.cells.registry import name_of
+from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.base import Kernel, Work, milliseconds
 from rnnzoo.kernels.layout import Packed
 
@@ -57,12 +57,12 @@ class Native(Kernel):
         return why_no_module(work.layers)
 
     def cost(self, work: Work) -> float:
-        vendor = VENDORS.get(type(work.cells[0]), _LSTM)
+        vendor = VENDORS.get(kind(work.cells[0]), _LSTM)
         return milliseconds(work, NARROW if _narrow(work) else RATE) + vendor.step * work.layout.time * len(work.cells)
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
         x, layout, first = work.x, work.layout, work.layers[0][0]
-        vendor, state = VENDORS[type(first)], first.State
+        vendor, state = VENDORS[kind(first)], first.State
         weights = flat_weights(work.layers)
         if x.is_cuda:
             lay_in_one_block(weights, work.layers, vendor.mode)
@@ -90,11 +90,11 @@ def _narrow(work: Work) -> bool:
 def why_no_module(layers: states.Layers) -> str | None:
     """The reason why no module of torch computes what this stack does, or None."""
     first = layers[0][0]
-    if type(first) not in VENDORS:
-        return f"{name_of(type(first))} has no torch equivalent"
+    if kind(first) not in VENDORS:
+        return f"{name_of(kind(first))} has no torch equivalent"
     for cell in (cell for directions in layers for cell in directions):
-        if type(cell) is not type(first):
-            return f"the stack mixes {name_of(type(first))} and {name_of(type(cell))}"
+        if kind(cell) is not kind(first):
+            return f"the stack mixes {name_of(kind(first))} and {name_of(kind(cell))}"
         if cell.hidden_size != first.hidden_size:
             return f"hidden sizes differ: {first.hidden_size} and {cell.hidden_size}"
         if cell.bias != first.bias:

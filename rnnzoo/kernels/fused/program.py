@@ -1,10 +1,10 @@
-"""A cell's compiled loops: how they are called on sequences, and the autograd node around them."""
+"""A cell's compiled loops: how they are called on sequences, forward and backward."""
 
 import ctypes
+import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -12,74 +12,36 @@ import torch
 from torch import Tensor
 
 from rnnzoo.cells.contract import Cell
+from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
 from rnnzoo.kernels.fused.plan import Columns, Gradient, Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
+from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.trace import Shapes, trace
-from rnnzoo.kernels.layout import Layout, Packed
 
-SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
 _BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Where the rows of a batch lie: at step t, `alive`[t] of them behind `rows`[t] earlier ones; N in all."""
-
-    time: int
-    batch: int
-    total: int
-    alive: Tensor
-    rows: Tensor
-    packed: bool
-
-    def bounds(self, threads: int) -> list[int]:
-        """The rows that each thread owns, with even work: `threads` + 1 borders."""
-        if not self.packed:
-            return [self.batch * k // threads for k in range(threads + 1)]
-        if threads == 1:
-            return [0, self.batch]
-        work = (self.alive[:, None] > torch.arange(self.batch)).sum(0).cumsum(0)  # steps of this row and those before
-        wanted = torch.tensor([self.total * k // threads for k in range(1, threads)], dtype=torch.int64)
-        return [0, *torch.searchsorted(work, wanted).tolist(), self.batch]
-
-    @cached_property
-    def old(self) -> Tensor:
-        """(N,): where the state before each row of each step lies, among B initial rows and N new ones."""
-        t = torch.repeat_interleave(torch.arange(self.time), self.alive)
-        b = torch.arange(self.total) - self.rows[t]
-        return torch.where(t == 0, b, self.batch + self.rows[(t - 1).clamp(min=0)] + b)
-
-
-def steps_of(layout: Layout) -> Steps:
-    """The steps of a layout."""
-    if isinstance(layout, Packed):
-        alive = layout.packed.batch_sizes.contiguous()
-        ends = alive.cumsum(0)
-        return Steps(layout.time, layout.batch, int(ends[-1]), alive, ends - alive, True)
-    return _dense_steps(layout.time, layout.batch)
-
-
-@lru_cache(maxsize=64)
-def _dense_steps(T: int, B: int) -> Steps:
-    with torch.inference_mode(False):
-        return Steps(T, B, T * B, torch.full((T,), B), torch.arange(T) * B, False)
-
-
 class Program:
-    """The loops of one cell with its sizes and constants, in one dtype, for whatever T, B and lengths."""
+    """The loops of one cell with its sizes and constants, in one dtype, for whatever T, B and lengths.
+
+    `key` names it in the operations of torch.library, in every process alike.
+    """
 
     def __init__(self, cell: Cell, shapes: Shapes):
-        self.dtype = shapes.dtype
+        self.dtype, self.fields = shapes.dtype, shapes.fields
         traced = trace(cell, shapes)
         self.names, self.early = traced.names, traced.early
-        self.plan = Plan(traced, shapes)
+        self.plan = plan = Plan(traced, shapes)
+        self.source = print_c(plan, self.dtype == torch.float64)
+        told = (self.source, shapes.fields, plan.emitted_shape, plan.gradients, plan.late)
+        self.key = f"{type(cell).__name__}-{hashlib.sha256(repr(told).encode()).hexdigest()[:24]}"
 
     @cached_property
     def compiled(self) -> ctypes.CDLL:
         """The library; compiled at the first use, not before."""
-        lib = library(print_c(self.plan, self.dtype == torch.float64))
+        lib = library(self.source)
         self.products.connect(lib)
         return lib
 
@@ -88,29 +50,73 @@ class Program:
         """The products of this dtype."""
         return Products.of(self.dtype)
 
-    def scan(self, cell: Cell, u: Tensor, s: Sequence[Tensor], steps: Steps) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What is emitted (N, ...), and the final states, from u (N, P) and the initial states (B, n)."""
-        own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-        constants = self.early(*(own[n] for n in self.names))
-        inputs = (u, *s, *constants)
-        if torch.is_grad_enabled() and any(a.requires_grad for a in inputs):
-            h, *last = WholeSequence.apply(self, steps, len(s), *inputs)
-        else:
-            h, *last = self.infer(u, s, constants, steps)
-        return h.view(steps.total, *self.plan.emitted_shape), tuple(last)
+    def check(self, u: Tensor, s: Sequence[Tensor], steps: Steps) -> None:
+        """Raises RnnZooError for tensors that C would read beyond their ends, or as other numbers than they are."""
+        wanted = [(steps.rows_in_all, self.plan.input_width), *((steps.batch, *shape) for shape in self.fields)]
+        for name, a, shape in zip(("u", *(f"state {k}" for k in range(len(s)))), (u, *s), wanted, strict=True):
+            if tuple(a.shape) != shape or a.dtype != self.dtype:
+                raise RnnZooError(
+                    f"kernel 'fused' was made for {name} of shape {shape} in {self.dtype}, and got {tuple(a.shape)}"
+                    f" in {a.dtype}"
+                )
 
     def infer(self, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], steps: Steps) -> list[Tensor]:
-        """What is emitted and the final states; of what is in between, two steps."""
-        plan, B = self.plan, steps.batch
+        """What is emitted (N, n) and the final states, from u (N, P) and the initial states; in between, two steps."""
+        plan = self.plan
         tensors = {"u": u.contiguous()}
         for k, a in enumerate(s):
-            if plan.emitted == f"n{k}":
-                tensors[f"s{k}"] = tensors[f"n{k}"] = _states(a, steps)
-            else:
-                tensors[f"s{k}"] = a.contiguous().clone()
+            # a state that only the next step reads changes places with it, so it must be a copy
+            tensors[f"s{k}"] = a.contiguous() if plan.emitted == f"n{k}" else _copy(a)
         self.call("infer", plan.infer, steps, tensors, constants)
-        h = tensors[plan.emitted][B:] if plan.emitted != "h" else tensors["h"]
-        return [h, *(tensors[f"l{k}"].view_as(a) for k, a in enumerate(s))]
+        return self._results(tensors, steps)
+
+    def forward(self, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], steps: Steps) -> list[Tensor]:
+        """What is emitted, the final states, and what the backward reads: further states, and what is kept."""
+        plan = self.plan
+        tensors = {"u": u.contiguous()} | {f"s{k}": a.contiguous() for k, a in enumerate(s)}
+        self.call("forward", plan.forward, steps, tensors, constants)
+        further = [f"n{k}" for k in range(len(s)) if plan.emitted != f"n{k}"]
+        return self._results(tensors, steps) + [tensors[b] for b in (*further, *plan.saved)]
+
+    def _results(self, tensors: dict[str, Tensor], steps: Steps) -> list[Tensor]:
+        last = [tensors[f"l{k}"].view(steps.batch, *shape) for k, shape in enumerate(self.fields)]
+        return [tensors[self.plan.emitted].view(steps.total, self.plan.output_width), *last]
+
+    def sizes_kept(self, steps_total: Any) -> list[Any]:
+        """How many numbers each tensor has that `forward` returns behind the results."""
+        plan = self.plan
+        further = [n for k, n in enumerate(plan.widths) if plan.emitted != f"n{k}"]
+        return [steps_total * n for n in (*further, *(plan.forward.buffers[b].width for b in plan.saved))]
+
+    def backward(
+        self,
+        dy: Tensor,
+        ds: Sequence[Tensor],
+        u: Tensor | None,
+        s: Sequence[Tensor],
+        constants: Sequence[Tensor],
+        new: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        steps: Steps,
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients of u, of the initial states and of the constants, where `wanted`."""
+        plan, T, B = self.plan, steps.time, steps.batch
+        tensors = {"y": dy.contiguous()} | dict(zip(plan.saved, kept, strict=True))
+        tensors |= {f"s{k}": a.contiguous() for k, a in enumerate(s)} | {f"n{k}": a for k, a in enumerate(new)}
+        if u is not None:
+            tensors["u"] = u.contiguous()
+        # both buffers start with it: a row that is not alive yet keeps it, whichever is read when it comes alive
+        tensors |= {f"{c}{k}": _copy(a) for k, a in enumerate(ds) for c in "do"}
+        widths = {b: plan.backward.buffers[b].width for b in plan.accumulated}
+        tensors |= {b: torch.zeros(B * n, dtype=self.dtype) for b, n in widths.items()}
+        self.call("backward", plan.backward, steps, tensors, constants)
+
+        after = After(self, tensors, steps)
+        du = after.input_gradient(constants) if wanted[0] else None
+        last = [tensors[f"{'do'[T % 2]}{k}"].view(B, *shape) for k, shape in enumerate(self.fields)]
+        d_s = [a if need else None for a, need in zip(last, wanted[1:], strict=False)]
+        return [du, *d_s, *after.constant_gradients(wanted[1 + len(s) :])]
 
     def call(
         self, name: str, loop: Loop, steps: Steps, tensors: dict[str, Tensor], constants: Sequence[Tensor]
@@ -121,7 +127,7 @@ class Program:
         bounds = steps.bounds(threads)
         fewest = min((b - a for a, b in pairwise(bounds) if b > a), default=1)
         block = 1 if 2 * fewest >= _BLOCK else min(-(-_BLOCK // fewest), steps.time)
-        rows = {"seq": steps.total, "old": B + steps.total, "new": B + steps.total, "turn": B, "block": block * B}
+        rows = {"seq": steps.total, "start": B, "turn": B, "block": block * B}
         for b, buffer in loop.buffers.items():
             if buffer.kind != "weight" and b not in tensors:
                 tensors[b] = torch.empty(rows[buffer.kind] * buffer.width, dtype=self.dtype)
@@ -146,114 +152,80 @@ class Program:
         )
 
 
-class WholeSequence(torch.autograd.Function):
-    """A whole sequence as one autograd node."""
+class After:
+    """What is left to do when the backward's loop is done: products and sums over all steps."""
 
-    @staticmethod
-    def forward(ctx: Any, program: Program, steps: Steps, S: int, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        plan, B, u = program.plan, steps.batch, u.contiguous()
-        s, constants = rest[:S], rest[S:]
-        states = [_states(a, steps) for a in s]
-        tensors = {"u": u} | {f"{c}{k}": a for k, a in enumerate(states) for c in "sn"}
-        program.call("forward", plan.forward, steps, tensors, constants)
-        ctx.program, ctx.steps, ctx.S = program, steps, S
-        saved = [tensors[b] for b in plan.saved]
-        ctx.save_for_backward(u if plan.reads_input else None, *states, *constants, *saved)
-        ctx.shapes = [a.shape for a in s]
-        h = tensors[plan.emitted][B:] if plan.emitted != "h" else tensors["h"]
-        return h.view(steps.total, plan.output_width), *(tensors[f"l{k}"].view_as(a) for k, a in enumerate(s))
+    def __init__(self, program: Program, tensors: dict[str, Tensor], steps: Steps):
+        self.program, self.tensors, self.steps = program, tensors, steps
+        self._past: dict[str, Tensor] = {}  # of packed data, the states before each step
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
-            found = _backward(ctx, *grads)
-        if not torch.is_grad_enabled():
-            return None, None, None, *found
-        # create_graph: the error stands where somebody goes on to differentiate
-        late = torch._C._functions.DelayedError(SECOND.encode(), len(found))
-        tracked: list[Any] = [None if a is None else a.detach().requires_grad_() for a in found]
-        return None, None, None, *late(*tracked)
-
-
-def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
-    """Gradients of u, of the initial states and of the constants."""
-    program: Program = ctx.program
-    steps: Steps = ctx.steps
-    plan, S, T, B = program.plan, ctx.S, steps.time, steps.batch
-    u, *rest = ctx.saved_tensors
-    C = len(plan.gradients)
-    states, constants, saved = rest[:S], rest[S : S + C], rest[S + C :]
-    tensors = {"y": dy.contiguous()} | {f"{c}{k}": a for k, a in enumerate(states) for c in "sn"}
-    tensors |= dict(zip(plan.saved, saved, strict=True))
-    if u is not None:
-        tensors["u"] = u
-    # both buffers start with it: a row that is not alive yet keeps it, whichever is read when it comes alive
-    tensors |= {f"{c}{k}": a.contiguous().clone() for k, a in enumerate(ds) for c in "do"}
-    widths = {b: plan.backward.buffers[b].width for b in plan.accumulated}
-    tensors |= {b: torch.zeros(B * n, dtype=program.dtype) for b, n in widths.items()}
-    program.call("backward", plan.backward, steps, tensors, constants)
-
-    old: dict[str, Tensor] = {}
-
-    def rows(at: Columns) -> Tensor:
-        """Columns of a buffer, (N, n), or (B, n) of one that has added the steps up; of the states, those before each
-        step."""
-        a = tensors[at.buffer]
-        if at.buffer[0] == "s":
-            if at.buffer not in old:
-                a = a.view(B + steps.total, -1)
-                old[at.buffer] = a.index_select(0, steps.old) if steps.packed else a[: steps.total]
-            a = old[at.buffer]
-        elif at.buffer[0] == "a":
-            a = a.view(B, -1)
-        else:
-            a = a.view(steps.total, -1)
-        return a[:, at.column : at.column + at.width]
-
-    wanted = ctx.needs_input_grad[4 + S :]
-    summed = {at for g, need in zip(plan.gradients, wanted, strict=True) if need for at in g.rows}
-    sums: dict[Columns, Tensor] = {}
-    products: dict[tuple[Columns, Columns], Tensor] = {}
-    for gradient, need in zip(plan.gradients, wanted, strict=True):
-        for pair in gradient.outer if need else ():
-            if pair not in products:
-                left, right = map(rows, pair)
-                products[pair], total = program.products.outer(left, right, pair[0] in summed)
-                if total is not None:
-                    sums[pair[0]] = total
-
-    def summed_rows(at: Columns, shape: tuple[int, ...]) -> Tensor:
-        if at not in sums:
-            sums[at] = rows(at).sum(0)
-        return sums[at] if at.width == math.prod(shape) else sums[at].sum()
-
-    def made(gradient: Gradient) -> Tensor | None:
-        terms = [products[pair] for pair in gradient.outer]
-        terms += [summed_rows(at, gradient.shape) for at in gradient.rows]
-        if not terms:
-            return None
-        total = sum(terms[1:], terms[0])
-        return (total.t() if gradient.transposed else total).reshape(gradient.shape)
-
-    du: Tensor | None = None
-    if ctx.needs_input_grad[3]:
-        du = tensors["du"].view(steps.total, -1)
-        for late in plan.late:
+    def input_gradient(self, constants: Sequence[Tensor]) -> Tensor:
+        """The gradient of u, (N, P)."""
+        du = self.tensors["du"].view(self.steps.total, -1)
+        for late in self.program.plan.late:
             for k, gemm in enumerate(late.gemms):
                 p = gemm.product
+                (rows,) = self._rows(gemm.operand)
                 into = du[:, late.column : late.column + p.length]
-                program.products.all_rows(rows(gemm.operand), constants[p.constant], p.transposed, into, add=k > 0)
-    last = [tensors[f"{'do'[T % 2]}{k}"].view(shape) for k, shape in enumerate(ctx.shapes)]
-    d_constants = [made(g) if need else None for g, need in zip(plan.gradients, wanted, strict=True)]
-    return [du, *last, *d_constants]
+                self.program.products.all_rows(rows, constants[p.constant], p.transposed, into, add=k > 0)
+        return du
+
+    def constant_gradients(self, wanted: Sequence[bool]) -> list[Tensor | None]:
+        """The gradients of the constants; a row's sum is a by-product of its outer product."""
+        gradients = [g for g, need in zip(self.program.plan.gradients, wanted, strict=True) if need]
+        summed = {at for g in gradients for at in g.rows}
+        sums: dict[Columns, Tensor] = {}
+        outer: dict[tuple[Columns, Columns], Tensor] = {}
+        for pair in (pair for g in gradients for pair in g.outer):
+            if pair not in outer:
+                cut = any(at.buffer[0] == "s" for at in pair) and not self.steps.packed
+                pieces = zip(*(self._rows(at, cut) for at in pair), strict=True)
+                outer[pair], total = self.program.products.outer(list(pieces), sums=pair[0] in summed)
+                if total is not None:
+                    sums[pair[0]] = total
+        for at in summed - set(sums):
+            sums[at] = torch.stack([a.sum(0) for a in self._rows(at)]).sum(0)
+
+        def made(gradient: Gradient) -> Tensor | None:
+            terms = [outer[pair] for pair in gradient.outer]
+            for at in gradient.rows:
+                terms.append(sums[at] if at.width == math.prod(gradient.shape) else sums[at].sum())
+            if not terms:
+                return None
+            total = sum(terms[1:], terms[0])
+            return (total.t() if gradient.transposed else total).reshape(gradient.shape)
+
+        found = [made(g) if need else None for g, need in zip(self.program.plan.gradients, wanted, strict=True)]
+        # two biases that are added have one gradient, and an operation's results must not share memory
+        seen: set[int] = set()
+        for k, a in enumerate(found):
+            if a is not None and a.data_ptr() in seen:
+                found[k] = a.clone()
+            elif a is not None:
+                seen.add(a.data_ptr())
+        return found
+
+    def _rows(self, at: Columns, cut: bool = False) -> list[Tensor]:
+        """Columns of a buffer, (N, n), or (B, n) of one that has added the steps up; in two where `cut`, the first
+        step and the others. Of the states, those before each step, which lie in two unless the data are packed."""
+        steps, tensors = self.steps, self.tensors
+        B, N = steps.batch, steps.total
+        if at.buffer[0] == "s":
+            start, new = tensors[at.buffer].view(B, -1), tensors["n" + at.buffer[1:]].view(N, -1)
+            if not steps.packed:
+                pieces = [start, new[: N - B]]
+            else:
+                if at.buffer not in self._past:
+                    self._past[at.buffer] = torch.cat([start, new]).index_select(0, steps.old)
+                pieces = [self._past[at.buffer]]
+        else:
+            a = tensors[at.buffer].view(B if at.buffer[0] == "a" else N, -1)
+            pieces = [a[:B], a[B:]] if cut else [a]
+        return [a[:, at.column : at.column + at.width] for a in pieces]
 
 
-def _states(initial: Tensor, steps: Steps) -> Tensor:
-    """(B + N, n): the initial state, and room for the state after every step."""
-    n = initial.shape[1] if initial.dim() == 2 else 1
-    states = torch.empty(steps.batch + steps.total, n, dtype=initial.dtype)
-    states[: steps.batch] = initial.view(-1, n) if initial.is_contiguous() else initial.reshape(-1, n)
-    return states
+def _copy(a: Tensor) -> Tensor:
+    return a.clone(memory_format=torch.contiguous_format)
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> Any:
