@@ -13,7 +13,7 @@ import rnnzoo
 from rnnzoo.benchmark.rounds import synchronise
 
 N = 1024  # rows, columns and depth of the product that is the peak
-PEAK_SECONDS = 0.5
+PEAK_SECONDS = 0.25
 
 
 def processor() -> str:

@@ -28,7 +28,8 @@ class Job(NamedTuple):
 @dataclass
 class Row:
     """One result. Times in ms; spread is half the distance between the quartiles; first is the first call's time less
-    the median; memory in MiB; share is of the GEMM peak; speedup is the median of `against` divided by the own."""
+    the median; memory in MiB; flops are its products', and share their part of the GEMM peak; speedup is the median of
+    `against` divided by the own."""
 
     setting: Setting
     name: str
@@ -38,6 +39,7 @@ class Row:
     spread: float
     first: float
     memory: float | None = None
+    flops: int | None = None
     share: float | None = None
     against: str = ""
     speedup: float = math.nan
@@ -93,9 +95,7 @@ def reason_of(job: Job, error: Exception) -> str:
     return short if isinstance(error, RnnZooError) else f"failed: {type(error).__name__}: {short}"
 
 
-def measure(
-    jobs: Iterable[Job], rounds: int, against: str | None, peak: float, memory: bool, tick: Callable[[], Any]
-) -> Results:
+def measure(jobs: Iterable[Job], rounds: int, against: str | None, memory: bool, tick: Callable[[], Any]) -> Results:
     """Times jobs in turns, on the threads of the first one's setting."""
     results, able = Results(), []
     with contextlib.ExitStack() as stack:
@@ -114,7 +114,7 @@ def measure(
             row = Row(job.setting, job.name, contender.runs(), samples, median, spread(samples), 0.0)
             row.first = max(0.0, 1e3 * contender.first - median)
             row.memory = contender.peak_memory()
-            row.share = share_of(peak, row)
+            row.flops = flops_of(job.setting)
             results.rows.append(row)
     if memory:
         for row in results.rows:
@@ -124,11 +124,15 @@ def measure(
     return results
 
 
-def share_of(peak: float, row: Row) -> float | None:
-    """The part of the GEMM peak that a row's products reach."""
-    rnn = row.setting.rnn()
-    flops = row.setting.flops([cell for cells in rnn._cells for cell in cells], Data(row.setting).rows)
-    return flops / (row.median * 1e6) / peak if flops else None
+def flops_of(setting: Setting) -> int | None:
+    """The operations of a call's products."""
+    return setting.flops([cell for cells in setting.rnn()._cells for cell in cells], Data(setting).rows)
+
+
+def set_shares(rows: Iterable[Row], peak: float) -> None:
+    """The part of the GEMM peak, in GFLOP/s, that every row's products reach."""
+    for row in rows:
+        row.share = row.flops / (row.median * 1e6) / peak if row.flops else None
 
 
 def compare(rows: Sequence[Row], against: str | None) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from rnnzoo.benchmark import report
 from rnnzoo.benchmark.machine import describe, gemm_peak
-from rnnzoo.benchmark.measure import CELL_STEP, Job, Results, geometric_means, measure, prepared
+from rnnzoo.benchmark.measure import CELL_STEP, Job, Results, geometric_means, measure, prepared, set_shares
 from rnnzoo.benchmark.peers import PEERS, check_peer
 from rnnzoo.benchmark.rounds import WARM
 from rnnzoo.benchmark.setting import PRECISIONS, SIZES, WHAT, Setting
@@ -68,26 +68,30 @@ def run(given: argparse.Namespace) -> int:
         # of the faster kind where either may use it: a share is never of less than the vendor could reach
         tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
         machine |= {"threads": given.threads, "tf32": tf32 if machine["gpu"] else None}
-        with prepared(given.threads, "on" if tf32 else "off"):
-            peak = machine["gemm_peak_gflops"] = gemm_peak(given.device, PRECISIONS[given.precision])
         print(
             f"{machine['gpu'] or machine['processor']}, {given.threads} threads, torch {machine['torch']},"
-            f" {given.rounds} rounds; GEMM peak {peak:,.0f} GFLOP/s",
+            f" {given.rounds} rounds\n",
             flush=True,
         )
-        results = Results()
+        results, peak = Results(), 0.0
         with progress(groups, given.rounds) as (tick, say):
             for group in groups:
+                # the best so far: on a machine that others use too, one moment's may be half of it
+                with prepared(given.threads, "on" if tf32 else "off"):
+                    peak = max(peak, gemm_peak(given.device, PRECISIONS[given.precision]))
+                machine["gemm_peak_gflops"] = peak
                 moved = functools.partial(tick, weight_of(group))
-                found = measure(group, given.rounds, given.against, peak, given.memory, moved)
+                found = measure(group, given.rounds, given.against, given.memory, moved)
+                results.rows += found.rows
+                results.left_out += found.left_out
+                set_shares(results.rows, peak)
                 cells = " ".join(dict.fromkeys(job.setting.cell for job in group))
                 say(report.title(group[0].setting, "all cells" if given.all else cells))
                 say(report.table(found.rows, given.all) + "\n" if found.rows else "  nothing could be timed\n")
-                results.rows += found.rows
-                results.left_out += found.left_out
                 if path:
                     report.write(path, report.document(results, machine, vars(given)))
     means = [] if given.all else geometric_means(results.rows)
+    print(f"GEMM peak: {peak:,.0f} GFLOP/s")
     for text in (report.closing(means), report.absent(results, given.peers is not None)):
         if text:
             print(text)
