@@ -1,4 +1,4 @@
-"""``rnnzoo cells``, ``check`` and ``generate``: plain commands that do not wait for Lightning to load."""
+"""``rnnzoo cells``, ``check``, ``generate`` and ``bench``: plain commands that do not wait for Lightning to load."""
 
 import argparse
 import json
@@ -135,6 +135,23 @@ def check(args: list[str]) -> int:
         print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
     print(f"{name_of(kind(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
     return 1 if counts["FAILED"] else 0
+
+
+# ---- bench
+
+
+def bench(args: list[str]) -> int:
+    """Times kernels and peers on the same work."""
+    from rnnzoo.cli import bench
+
+    parser = Parser(
+        prog="rnnzoo bench",
+        description="Time kernels and peers on the same work, by turns: medians, and half the distance of the"
+        " quartiles. `first` is what the first call takes beyond the median, GEMM the share of the speed of a large"
+        " product.",
+    )
+    bench.add_options(parser)
+    return bench.run(parser.parse_args(args))
 
 
 # ---- generate
