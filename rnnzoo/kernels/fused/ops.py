@@ -10,7 +10,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 
-PROGRAMS: dict[str, Program] = {}  # by key; an operation knows its program by name alone
+PROGRAMS: dict[str, Program] = {}  # by key, for the life of the process: what was compiled or exported may call any
 SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
 
 _LIB = torch.library.Library("rnnzoo", "DEF")
