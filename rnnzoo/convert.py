@@ -9,8 +9,8 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.gru import GRU
 from rnnzoo.cells.lstm import LSTM
 from rnnzoo.cells.plain import ReluRNN, TanhRNN
-from rnnzoo.cells.registry import kind
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.derived import with_derived_weights
 from rnnzoo.kernels.native import VENDORS, why_no_module
 from rnnzoo.rnn import RNN, torch_names
 
@@ -57,11 +57,12 @@ def to_torch(rnn: RNN) -> nn.RNNBase:
     Raises:
         RnnZooError: a cell that torch does not have, or a stack of different ones.
     """
-    reason = why_no_module(rnn._cells)
+    cells = with_derived_weights(rnn._cells)
+    reason = why_no_module(cells)
     if reason:
         raise RnnZooError(f"to_torch cannot convert this RNN: {reason}")
-    cell = rnn._cells[0][0]
-    vendor, weight = VENDORS[kind(cell)], cell.weight_ih
+    cell = cells[0][0]
+    vendor, weight = VENDORS[type(cell)], cell.weight_ih
     options: dict[str, Any] = {"nonlinearity": "relu"} if vendor.mode == "RNN_RELU" else {}
     module = vendor.module(
         rnn.input_size,

@@ -154,7 +154,7 @@ def test_the_reason_is_remembered_and_so_is_the_program(monkeypatch):
         raise AssertionError("traced again")
 
     monkeypatch.setattr(fused, "Program", never)
-    monkeypatch.setattr(fused, "_sample", never)
+    monkeypatch.setattr(fused, "_prepare", never)
     for T, B in ((3, 2), (11, 9), (1, 1)):
         rnn(torch.randn(T, B, 3))
         rnn(torch.randn(T, B, 3), lengths=[T] * (B - 1) + [1])
