@@ -55,15 +55,19 @@ float sinf(float);
 float cosf(float);
 #endif
 
+#if defined(__FMA__) || defined(__aarch64__)
+#define FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FMA(a, b, c) ((a) * (b) + (c))
+#endif
 /* x - n ln 2 in two steps, and the rest of the series of exp behind its 1: within 2 ulp of a relative error */
 static inline float reduced(float x, float n) {
-  float r = x - n * 0.693145751953125f;
-  return r - n * 1.428606765330187e-6f;
+  return FMA(n, -1.428606765330187e-6f, FMA(n, -0.693145751953125f, x));
 }
 static inline float series(float r) {
-  float p = 1.f / 5040;
-  p = p * r + 1.f / 720; p = p * r + 1.f / 120; p = p * r + 1.f / 24; p = p * r + 1.f / 6; p = p * r + .5f;
-  return p * r * r + r;
+  float p = FMA(r, 1.f / 40320, 1.f / 5040);
+  p = FMA(p, r, 1.f / 720); p = FMA(p, r, 1.f / 120); p = FMA(p, r, 1.f / 24); p = FMA(p, r, 1.f / 6); p = FMA(p, r, .5f);
+  return FMA(p * r, r, r);
 }
 static inline float power_of_two(int32_t n) { int32_t bits = (n + 127) << 23; float f; memcpy(&f, &bits, 4); return f; }
 static inline float ex(float x) {
@@ -77,7 +81,7 @@ static inline float sg(float x) { return 1.f / (1.f + ex(-x)); }
 static inline float th(float x) {
   float a = 2.f * fabsf(x); a = a > 20.f ? 20.f : a;
   float n = rintf(a * 1.44269504f), scale = power_of_two((int32_t)n);
-  float e = scale * series(reduced(a, n)) + (scale - 1.f);
+  float e = FMA(scale, series(reduced(a, n)), scale - 1.f);
   return copysignf(e / (e + 2.f), x);
 }
 """
@@ -223,11 +227,11 @@ def _body(loop: Loop, body: Body) -> str:
             return _number(e.args[0])
         if e.op in ("vector", "entry"):
             return f"c{e.args[0]}[{e.args[1]}{'+j' if e.op == 'vector' else ''}]"
-        if e.op in ("leaf", "at"):
-            return place(e.args[0], e.args[1], e.op == "at")
         if (e, n) in body.held:
             buffer, column = body.held[e, n]
             return place(buffer, column, e.scalar)
+        if e.op in ("leaf", "at"):
+            return place(e.args[0], e.args[1], e.op == "at")
         if e.op == "reduce":
             name = _reduction(e, f"e{next(fresh)}", lines)
         else:
