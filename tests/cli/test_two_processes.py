@@ -14,7 +14,9 @@ def held_out(answer) -> float:
 
 
 def test_a_language_model_reaches_on_two_processes_what_it_reaches_on_one(tmp_path, lm_run, text_file):
-    two = shell("fit", *TINY_LM, f"--data.dataset={text_file}", *TWO, cwd=tmp_path)
+    given = [*TINY_LM, f"--data.dataset={text_file}", "--model.kernel=fused"]
+    two = shell("fit", *given, *TWO, cwd=tmp_path)
+    assert "runs by kernel 'fused'" in two.out
     assert held_out(two) == pytest.approx(held_out(lm_run.answer), abs=2e-3)
     assert two.out.count("held-out") == 1
 
