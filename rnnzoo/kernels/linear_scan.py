@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnzoo.cells.contract import Cell, LinearCell
 from rnnzoo.cells.registry import kind, name_of
@@ -57,6 +58,11 @@ def _doubling(a: Tensor, b: Tensor) -> Tensor:
     return b
 
 
+def _padded(c: Tensor, layout: Packed, value: float) -> Tensor:
+    """A packed coefficient (N, ...) as (T, B, ...), the longest sequence first."""
+    return pad_packed_sequence(PackedSequence(c, layout.packed.batch_sizes), padding_value=value)[0]
+
+
 class LinearScan(LayerKernel):
     """Every step of a linear cell at once; the state keeps its dtype whatever the activations have."""
 
@@ -66,8 +72,6 @@ class LinearScan(LayerKernel):
         for cell in work.cells:
             if not isinstance(cell, LinearCell) or type(cell).step is not LinearCell.step:
                 return f"{name_of(kind(cell))} is not linear in its state"
-        if isinstance(work.layout, Packed):
-            return "it takes sequences of equal length only"
         return None
 
     def cost(self, work: Work) -> float:
@@ -76,14 +80,20 @@ class LinearScan(LayerKernel):
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
         assert isinstance(cell, LinearCell)  # why_not has seen to it
         a, b = (self._fitted(name, c, cell, s.h, layout) for name, c in zip("ab", cell.coefficients(u), strict=True))
+        if isinstance(layout, Packed):  # behind its end a sequence keeps its state: h_t = 1 h_{t-1} + 0
+            a, b = _padded(a, layout, 1.0), _padded(b, layout, 0.0)
         h = Scan.apply(a, b, s.h)
+        last = type(s)(h[-1])
+        if isinstance(layout, Packed):
+            lengths = (layout.packed.batch_sizes[:, None] > torch.arange(layout.batch)).sum(0)
+            return cell.emit(type(s)(pack_padded_sequence(h, lengths).data)), last
         emitted = cell.emit(type(s)(h.flatten(0, 1)))  # emit knows rows, not time
-        return emitted.unflatten(0, h.shape[:2]), type(s)(h[-1])
+        return emitted.unflatten(0, h.shape[:2]), last
 
     @staticmethod
     def _fitted(name: str, c: Tensor, cell: Cell, h: Tensor, layout: Layout) -> Tensor:
         """A coefficient in the state's dtype, spread over the state's shape."""
-        shape = (layout.time, *h.shape)
+        shape = (len(c), *h.shape[1:]) if isinstance(layout, Packed) else (layout.time, *h.shape)
         try:
             spread = c.expand(shape)
         except RuntimeError:

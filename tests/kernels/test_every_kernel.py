@@ -35,7 +35,7 @@ def test_a_kernel_equals_the_reference_in_a_stack_of_odd_sizes(name, kernel, siz
     T, B, I, H = sizes
     rnn = RNN(name, I, H, 2, bidirectional=True, dtype=torch.float64)
     x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
-    lengths = None if kernel == "linear_scan" else torch.randint(1, T + 1, (B,))
+    lengths = torch.randint(1, T + 1, (B,))
     for hx in (None, state_of(rnn, B)):
         for n in {None, lengths}:
             by = {}
