@@ -15,8 +15,9 @@ from rnnzoo.cells.registry import name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.fused.products import why_no_compiler
-from rnnzoo.kernels.fused.program import Program, steps_of
+from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.signature import signature
+from rnnzoo.kernels.fused.steps import steps_of
 from rnnzoo.kernels.fused.trace import Shapes, untraceable
 from rnnzoo.kernels.layout import Layout, Packed
 
@@ -97,7 +98,7 @@ def _why_not_cell(cell: Cell, work: Work, first: bool) -> str | None:
     """The reason why `cell` cannot be compiled; remembered."""
     x = work.x
     if not first:
-        x = torch.empty(0, dtype=cell.like(x).dtype).expand(*x.shape[:-1], 0)
+        x = torch.empty(0, dtype=cell.like(x).dtype, device=x.device).expand(*x.shape[:-1], 0)
     shapes = _sampled(cell, x, work.x.dim() - 1, work.inputs)
     if isinstance(shapes, str):
         return shapes
@@ -114,14 +115,14 @@ def _sampled(cell: Cell, x: Tensor, dims: int, inputs: Mapping[str, Tensor]) -> 
         found = _sampled_shapes.get(key)
         if found is None:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                found = _sample(cell, x.dtype, dims, inputs)
+                found = _sample(cell, x, dims, inputs)
             _remember(_sampled_shapes, key, found)
     return found
 
 
-def _sample(cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> Shapes | str:
+def _sample(cell: Cell, like: Tensor, dims: int, inputs: Mapping[str, Tensor]) -> Shapes | str:
     lead = (2,) if dims == 1 else (3, 2)
-    x = torch.randn(*lead, cell.input_size, dtype=dtype)
+    x = torch.randn(*lead, cell.input_size, dtype=like.dtype).to(like.device)  # a GPU's generator stays as it is
     rows = {n: a[(0,) * dims].expand(*lead, *a.shape[dims:]) for n, a in inputs.items()}
     s = cell.initial_state(lead[-1], cell.like(x))
     try:

@@ -1,10 +1,8 @@
 """A cell's compiled loops: how they are called on sequences, and the autograd node around them."""
 
 import ctypes
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -14,57 +12,14 @@ from torch import Tensor
 from rnnzoo.cells.contract import Cell
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
-from rnnzoo.kernels.fused.plan import Columns, Gradient, Loop, Plan
+from rnnzoo.kernels.fused.gradients import Left, constant_gradients
+from rnnzoo.kernels.fused.plan import Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
+from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.trace import Shapes, trace
-from rnnzoo.kernels.layout import Layout, Packed
 
 SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
 _BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Where the rows of a batch lie: at step t, `alive`[t] of them behind `rows`[t] earlier ones; N in all."""
-
-    time: int
-    batch: int
-    total: int
-    alive: Tensor
-    rows: Tensor
-    packed: bool
-
-    def bounds(self, threads: int) -> list[int]:
-        """The rows that each thread owns, with even work: `threads` + 1 borders."""
-        if not self.packed:
-            return [self.batch * k // threads for k in range(threads + 1)]
-        if threads == 1:
-            return [0, self.batch]
-        work = (self.alive[:, None] > torch.arange(self.batch)).sum(0).cumsum(0)  # steps of this row and those before
-        wanted = torch.tensor([self.total * k // threads for k in range(1, threads)], dtype=torch.int64)
-        return [0, *torch.searchsorted(work, wanted).tolist(), self.batch]
-
-    @cached_property
-    def old(self) -> Tensor:
-        """(N,): where the state before each row of each step lies, among B initial rows and N new ones."""
-        t = torch.repeat_interleave(torch.arange(self.time), self.alive)
-        b = torch.arange(self.total) - self.rows[t]
-        return torch.where(t == 0, b, self.batch + self.rows[(t - 1).clamp(min=0)] + b)
-
-
-def steps_of(layout: Layout) -> Steps:
-    """The steps of a layout."""
-    if isinstance(layout, Packed):
-        alive = layout.packed.batch_sizes.contiguous()
-        ends = alive.cumsum(0)
-        return Steps(layout.time, layout.batch, int(ends[-1]), alive, ends - alive, True)
-    return _dense_steps(layout.time, layout.batch)
-
-
-@lru_cache(maxsize=64)
-def _dense_steps(T: int, B: int) -> Steps:
-    with torch.inference_mode(False):
-        return Steps(T, B, T * B, torch.full((T,), B), torch.arange(T) * B, False)
 
 
 class Program:
@@ -193,48 +148,7 @@ def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
     tensors |= {b: torch.zeros(B * n, dtype=program.dtype) for b, n in widths.items()}
     program.call("backward", plan.backward, steps, tensors, constants)
 
-    old: dict[str, Tensor] = {}
-
-    def rows(at: Columns) -> Tensor:
-        """Columns of a buffer, (N, n), or (B, n) of one that has added the steps up; of the states, those before each
-        step."""
-        a = tensors[at.buffer]
-        if at.buffer[0] == "s":
-            if at.buffer not in old:
-                a = a.view(B + steps.total, -1)
-                old[at.buffer] = a.index_select(0, steps.old) if steps.packed else a[: steps.total]
-            a = old[at.buffer]
-        elif at.buffer[0] == "a":
-            a = a.view(B, -1)
-        else:
-            a = a.view(steps.total, -1)
-        return a[:, at.column : at.column + at.width]
-
-    wanted = ctx.needs_input_grad[4 + S :]
-    summed = {at for g, need in zip(plan.gradients, wanted, strict=True) if need for at in g.rows}
-    sums: dict[Columns, Tensor] = {}
-    products: dict[tuple[Columns, Columns], Tensor] = {}
-    for gradient, need in zip(plan.gradients, wanted, strict=True):
-        for pair in gradient.outer if need else ():
-            if pair not in products:
-                left, right = map(rows, pair)
-                products[pair], total = program.products.outer(left, right, pair[0] in summed)
-                if total is not None:
-                    sums[pair[0]] = total
-
-    def summed_rows(at: Columns, shape: tuple[int, ...]) -> Tensor:
-        if at not in sums:
-            sums[at] = rows(at).sum(0)
-        return sums[at] if at.width == math.prod(shape) else sums[at].sum()
-
-    def made(gradient: Gradient) -> Tensor | None:
-        terms = [products[pair] for pair in gradient.outer]
-        terms += [summed_rows(at, gradient.shape) for at in gradient.rows]
-        if not terms:
-            return None
-        total = sum(terms[1:], terms[0])
-        return (total.t() if gradient.transposed else total).reshape(gradient.shape)
-
+    left = Left(tensors, steps)
     du: Tensor | None = None
     if ctx.needs_input_grad[3]:
         du = tensors["du"].view(steps.total, -1)
@@ -242,9 +156,10 @@ def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
             for k, gemm in enumerate(late.gemms):
                 p = gemm.product
                 into = du[:, late.column : late.column + p.length]
-                program.products.all_rows(rows(gemm.operand), constants[p.constant], p.transposed, into, add=k > 0)
+                program.products.all_rows(left.rows(gemm.operand), constants[p.constant], p.transposed, into, add=k > 0)
     last = [tensors[f"{'do'[T % 2]}{k}"].view(shape) for k, shape in enumerate(ctx.shapes)]
-    d_constants = [made(g) if need else None for g, need in zip(plan.gradients, wanted, strict=True)]
+    wanted = ctx.needs_input_grad[4 + S :]
+    d_constants = constant_gradients(plan.gradients, left, wanted, program.products.outer)
     return [du, *last, *d_constants]
 
 

@@ -71,7 +71,7 @@ class _Step(nn.Module):
 def trace(cell: Cell, shapes: Shapes) -> Traced:
     """The trace of `cell`, or Unsupported with what it cannot be traced for."""
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        values = {n: a.detach().clone() for n, a in [*cell.named_parameters(), *cell.named_buffers()]}
+        values = {n: a.detach().cpu().clone() for n, a in [*cell.named_parameters(), *cell.named_buffers()]}
         step = _Step(cell, shapes)
         B = _batch(values.values(), shapes)
 

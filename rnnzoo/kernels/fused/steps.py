@@ -1,0 +1,53 @@
+"""Where the rows of a batch lie at each step."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor
+
+from rnnzoo.kernels.layout import Layout, Packed
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where the rows of a batch lie: at step t, `alive`[t] of them behind `rows`[t] earlier ones; N in all."""
+
+    time: int
+    batch: int
+    total: int
+    alive: Tensor
+    rows: Tensor
+    packed: bool
+
+    def bounds(self, threads: int) -> list[int]:
+        """The rows that each thread owns, with even work: `threads` + 1 borders."""
+        if not self.packed:
+            return [self.batch * k // threads for k in range(threads + 1)]
+        if threads == 1:
+            return [0, self.batch]
+        work = (self.alive[:, None] > torch.arange(self.batch)).sum(0).cumsum(0)  # steps of this row and those before
+        wanted = torch.tensor([self.total * k // threads for k in range(1, threads)], dtype=torch.int64)
+        return [0, *torch.searchsorted(work, wanted).tolist(), self.batch]
+
+    @cached_property
+    def old(self) -> Tensor:
+        """(N,): where the state before each row of each step lies, among B initial rows and N new ones."""
+        t = torch.repeat_interleave(torch.arange(self.time), self.alive)
+        b = torch.arange(self.total) - self.rows[t]
+        return torch.where(t == 0, b, self.batch + self.rows[(t - 1).clamp(min=0)] + b)
+
+
+def steps_of(layout: Layout) -> Steps:
+    """The steps of a layout."""
+    if isinstance(layout, Packed):
+        alive = layout.packed.batch_sizes.contiguous()
+        ends = alive.cumsum(0)
+        return Steps(layout.time, layout.batch, int(ends[-1]), alive, ends - alive, True)
+    return _dense_steps(layout.time, layout.batch)
+
+
+@lru_cache(maxsize=64)
+def _dense_steps(T: int, B: int) -> Steps:
+    with torch.inference_mode(False):
+        return Steps(T, B, T * B, torch.full((T,), B), torch.arange(T) * B, False)
