@@ -1,5 +1,6 @@
 """Which kernel runs: the one asked for, or the cheapest of those that can."""
 
+import importlib.util
 import os
 from typing import NamedTuple
 
@@ -16,6 +17,11 @@ if os.environ.get("RNNZOO_FUSED"):  # on trial: its tests hang now and then, and
     from rnnzoo.kernels.fused import Fused
 
     KERNELS["fused"] = Fused()
+
+if importlib.util.find_spec("triton") is not None:  # found, not imported: that takes a second
+    from rnnzoo.kernels.triton import Triton
+
+    KERNELS["triton"] = Triton()
 
 
 def check_kernel(name: str) -> str:

@@ -119,7 +119,8 @@ def test_a_pinned_cell_gives_what_its_plain_twin_gives():
 def test_the_table_shows_every_kernel_and_marks_the_one_that_runs():
     lines = str(RNN("mingru", 3, 5).explain(X)).split("\n")
     assert lines[0].startswith("runs by 'linear_scan'")
-    assert [line.split()[0] for line in lines[1:]] == ["native", "->", "reference"]
+    first = [line.split()[0] for line in lines[1:]]
+    assert [name for name in first if name != "triton"] == ["native", "->", "reference"]  # it is there where it can be
     assert "cannot: mingru has no torch equivalent" in lines[1]
     assert "can, about" in lines[2]
 
