@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-long test-fused lint format help
+.PHONY: demo test test-long lint format help
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -23,10 +23,6 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/python -m pytest
-
-# the compiled CPU kernel, which is on trial: `RNNZOO_FUSED=1 rnnzoo ...` takes it
-test-fused: $(READY)
-	RNNZOO_FUSED=1 $(BIN)/python -m pytest tests/kernels tests/cells tests/test_testing.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

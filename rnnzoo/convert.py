@@ -3,13 +3,14 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.gru import GRU
 from rnnzoo.cells.lstm import LSTM
 from rnnzoo.cells.plain import ReluRNN, TanhRNN
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.derived import with_derived_weights
 from rnnzoo.kernels.native import VENDORS, why_no_module
 from rnnzoo.rnn import RNN, torch_names
 
@@ -44,16 +45,23 @@ def from_torch(module: nn.RNNBase) -> RNN:
     return rnn.train(module.training)
 
 
+def _derived(rnn: RNN, name: str) -> Tensor:
+    """A parameter, or what weight norm and the like put in its place."""
+    owner, _, leaf = name.rpartition(".")
+    return getattr(rnn.get_submodule(owner), leaf).detach()
+
+
 def to_torch(rnn: RNN) -> nn.RNNBase:
     """The nn.LSTM, nn.GRU or nn.RNN with the weights, shapes and options of an RNN.
 
     Raises:
         RnnZooError: a cell that torch does not have, or a stack of different ones.
     """
-    reason = why_no_module(rnn._cells)
+    cells = with_derived_weights(rnn._cells)
+    reason = why_no_module(cells)
     if reason:
         raise RnnZooError(f"to_torch cannot convert this RNN: {reason}")
-    cell = rnn._cells[0][0]
+    cell = cells[0][0]
     vendor, weight = VENDORS[type(cell)], cell.weight_ih
     options: dict[str, Any] = {"nonlinearity": "relu"} if vendor.mode == "RNN_RELU" else {}
     module = vendor.module(
@@ -68,6 +76,5 @@ def to_torch(rnn: RNN) -> nn.RNNBase:
         dtype=weight.dtype,
         **options,
     )
-    ours = rnn.state_dict()
-    module.load_state_dict({theirs: ours[name] for theirs, name in torch_names(rnn).items()})
+    module.load_state_dict({theirs: _derived(rnn, name) for theirs, name in torch_names(rnn).items()})
     return module.train(rnn.training)

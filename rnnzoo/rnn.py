@@ -14,6 +14,8 @@ from rnnzoo.cells.contract import Cell, at_least_one
 from rnnzoo.cells.registry import create
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels import Explanation, Work, check_kernel, choose, explain
+from rnnzoo.kernels.checkpointed import run_checkpointed
+from rnnzoo.kernels.derived import with_derived_weights
 from rnnzoo.kernels.layout import Dense, Packed
 
 CellLike = str | type[Cell] | Callable[..., Cell]
@@ -33,6 +35,8 @@ class RNN(nn.Module):
         dropout: probability of zeroing an output of a layer but the last, in training; in [0, 1).
         bidirectional: whether a second stack reads from the end; outputs are (forward, backward), side by side.
         kernel: what runs it: "auto", or a kernel's name; can be set later, ``rnn.kernel = "reference"``.
+        checkpoint_every: in training, keep of every so many steps only the state they start from, and compute them
+            again in the backward (Chen et al. 2016); None keeps everything.
         device: where the weights lie.
         dtype: of the weights.
         constants: the cell's own keyword arguments, ``RNN("janet", 10, 20, beta=0.5)``.
@@ -53,6 +57,7 @@ class RNN(nn.Module):
         bidirectional: bool = False,
         *,
         kernel: str = "auto",
+        checkpoint_every: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **constants: Any,
@@ -64,6 +69,9 @@ class RNN(nn.Module):
             warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=2)
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
         self.kernel = kernel
+        self.checkpoint_every = checkpoint_every
+        if checkpoint_every is not None:
+            at_least_one("checkpoint_every", checkpoint_every)
         if not bias:
             constants["bias"] = False
 
@@ -116,7 +124,10 @@ class RNN(nn.Module):
             RnnZooError: shapes, dtypes, devices or lengths that do not fit, or a kernel that cannot run this.
         """
         work, restore = self._arrange(x, hx, lengths, inputs)
-        return restore(*choose(self._kernel, work).run(work))
+        kernel = choose(self._kernel, work)
+        if self.checkpoint_every and self.checkpoint_every < work.layout.time and torch.is_grad_enabled():
+            return restore(*run_checkpointed(kernel, work, self.checkpoint_every))
+        return restore(*kernel.run(work))
 
     def explain(
         self, x: Sequences, hx: Any = None, *, lengths: Tensor | Sequence[int] | None = None, **inputs: Sequences
@@ -166,7 +177,7 @@ class RNN(nn.Module):
     ) -> tuple[Work, Callable[[Tensor, Any], tuple[Sequences, Any]]]:
         """What a kernel gets, time first or packed, and the way back from what it returns."""
         self._check_names(inputs)
-        cells = self._cells
+        cells = with_derived_weights(self._cells)
         dropout = self.dropout if self.training else 0.0
         if isinstance(x, PackedSequence):
             if lengths is not None:
@@ -292,7 +303,8 @@ def torch_names(rnn: RNN) -> dict[str, str]:
         f"{name}_l{k}{'_reverse' * d}": f"layers.{k}.{d}.{name}"
         for k, directions in enumerate(rnn._cells)
         for d, cell in enumerate(directions)
-        for name, _ in cell.named_parameters()
+        for name, shape in cell.parameter_shapes().items()
+        if shape
     }
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
+from torch.nn.utils import parametrize
+
 from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError, did_you_mean
 
@@ -111,6 +113,11 @@ def check_constants(cls: type[Cell], constants: dict[str, Any]) -> None:
 def name_of(cls: type[Cell]) -> str:
     """The registered name of a cell, else the path that it is imported by."""
     return next((name for name, known in _CELLS.items() if known is cls), _path(cls))
+
+
+def kind(cell: Cell) -> type[Cell]:
+    """A cell's class; that which it was written as where torch has put a derived one in its place."""
+    return type(cell).__bases__[0] if parametrize.is_parametrized(cell) else type(cell)
 
 
 def _path(cls: type) -> str:

@@ -1,4 +1,4 @@
-"""``rnnzoo cells``, ``check`` and ``generate``: plain commands that do not wait for Lightning to load."""
+"""``rnnzoo cells``, ``check``, ``generate`` and ``bench``: plain commands that do not wait for Lightning to load."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 
 from rnnzoo.cells.contract import Cell, LinearCell
-from rnnzoo.cells.registry import constants_of, create, find, list_cells, name_of
+from rnnzoo.cells.registry import constants_of, create, find, kind, list_cells, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.rnn import RNN
 
@@ -133,8 +133,25 @@ def check(args: list[str]) -> int:
         mark = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
         counts[mark] += 1
         print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
-    print(f"{name_of(type(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
+    print(f"{name_of(kind(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
     return 1 if counts["FAILED"] else 0
+
+
+# ---- bench
+
+
+def bench(args: list[str]) -> int:
+    """Times kernels and peers on the same work."""
+    from rnnzoo.cli import bench
+
+    parser = Parser(
+        prog="rnnzoo bench",
+        description="Time kernels and peers on the same work, by turns: medians, and half the distance of the"
+        " quartiles. `first` is what the first call takes beyond the median, GEMM the share of the speed of a large"
+        " product.",
+    )
+    bench.add_options(parser)
+    return bench.run(parser.parse_args(args))
 
 
 # ---- generate

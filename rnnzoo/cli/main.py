@@ -19,6 +19,7 @@ OTHERS = {
     "generate": "sample text from a language model's checkpoint",
     "cells": "list the cells, or print the equations of one",
     "check": "run the conformance checks on a cell",
+    "bench": "time kernels and peers on the same work",
 }
 
 

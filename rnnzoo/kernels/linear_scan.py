@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from rnnzoo.cells.contract import Cell, LinearCell
-from rnnzoo.cells.registry import name_of
+from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
+
+RATE, STEP = 60.0, 0.014  # GFLOP/s, and ms of one step of one cell
 
 
 class Scan(torch.autograd.Function):
@@ -80,13 +82,13 @@ class LinearScan(LayerKernel):
     def why_not(self, work: Work) -> str | None:
         for cell in work.cells:
             if not isinstance(cell, LinearCell) or type(cell).step is not LinearCell.step:
-                return f"{name_of(type(cell))} is not linear in its state"
+                return f"{name_of(kind(cell))} is not linear in its state"
         if isinstance(work.layout, Packed):
             return "it takes sequences of equal length only"
         return None
 
     def cost(self, work: Work) -> float:
-        return milliseconds(work) + 0.02 * work.layout.time * len(work.cells)
+        return milliseconds(work, RATE) + STEP * work.layout.time * len(work.cells)
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
         assert isinstance(cell, LinearCell)  # why_not has seen to it

@@ -12,9 +12,11 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.gru import GRU, CudnnGRU
 from rnnzoo.cells.lstm import LSTM, CudnnLSTM
 from rnnzoo.cells.plain import CudnnRNN, ReluRNN, TanhRNN
-from rnnzoo.cells.registry import name_of
+from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.base import Kernel, Work, milliseconds
 from rnnzoo.kernels.layout import Packed
+
+RATE, NARROW = 130.0, 260.0  # GFLOP/s in float32, and in bfloat16
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,13 @@ class Vendor:
     module: Callable[..., nn.RNNBase]
     operation: Callable[..., Any]
     mode: str
-    step: float = 0.002  # ms beside its products; on a CPU only the order among kernels rests on it
+    step: float  # ms beside its products
 
 
-_LSTM = Vendor(nn.LSTM, torch.lstm, "LSTM")
-_GRU = Vendor(nn.GRU, torch.gru, "GRU", 0.01)
-_TANH = Vendor(nn.RNN, torch.rnn_tanh, "RNN_TANH")
-_RELU = Vendor(nn.RNN, torch.rnn_relu, "RNN_RELU")
+_LSTM = Vendor(nn.LSTM, torch.lstm, "LSTM", 0.005)
+_GRU = Vendor(nn.GRU, torch.gru, "GRU", 0.12)
+_TANH = Vendor(nn.RNN, torch.rnn_tanh, "RNN_TANH", 0.04)
+_RELU = Vendor(nn.RNN, torch.rnn_relu, "RNN_RELU", 0.04)
 
 # by exact class: a subclass may have other equations
 VENDORS: dict[type[Cell], Vendor] = {
@@ -55,12 +57,12 @@ class Native(Kernel):
         return why_no_module(work.layers)
 
     def cost(self, work: Work) -> float:
-        vendor = VENDORS.get(type(work.cells[0]), _LSTM)
-        return milliseconds(work) + vendor.step * work.layout.time * len(work.cells)
+        vendor = VENDORS.get(kind(work.cells[0]), _LSTM)
+        return milliseconds(work, NARROW if _narrow(work) else RATE) + vendor.step * work.layout.time * len(work.cells)
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
         x, layout, first = work.x, work.layout, work.layers[0][0]
-        vendor, state = VENDORS[type(first)], first.State
+        vendor, state = VENDORS[kind(first)], first.State
         weights = flat_weights(work.layers)
         if x.is_cuda:
             lay_in_one_block(weights, work.layers, vendor.mode)
@@ -81,14 +83,18 @@ class Native(Kernel):
         return y, state(*last) if len(last) > 1 else last[0]
 
 
+def _narrow(work: Work) -> bool:
+    return torch.is_autocast_enabled(work.x.device.type) or work.x.dtype == torch.bfloat16
+
+
 def why_no_module(layers: states.Layers) -> str | None:
     """The reason why no module of torch computes what this stack does, or None."""
     first = layers[0][0]
-    if type(first) not in VENDORS:
-        return f"{name_of(type(first))} has no torch equivalent"
+    if kind(first) not in VENDORS:
+        return f"{name_of(kind(first))} has no torch equivalent"
     for cell in (cell for directions in layers for cell in directions):
-        if type(cell) is not type(first):
-            return f"the stack mixes {name_of(type(first))} and {name_of(type(cell))}"
+        if kind(cell) is not kind(first):
+            return f"the stack mixes {name_of(kind(first))} and {name_of(kind(cell))}"
         if cell.hidden_size != first.hidden_size:
             return f"hidden sizes differ: {first.hidden_size} and {cell.hidden_size}"
         if cell.bias != first.bias:

@@ -10,6 +10,7 @@ from rnnzoo.cells.contract import Cell, check_state
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout
 
+RATE = 80.0  # GFLOP/s
 STEP = 0.12  # ms of one step of one cell forward and backward, which calls some thirty small operations
 
 
@@ -19,7 +20,7 @@ class Reference(LayerKernel):
     name = "reference"
 
     def cost(self, work: Work) -> float:
-        return milliseconds(work) + STEP * work.layout.time * len(work.cells)
+        return milliseconds(work, RATE) + STEP * work.layout.time * len(work.cells)
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
         sizes = layout.batch_sizes

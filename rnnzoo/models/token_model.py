@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rnnzoo import transforms
 from rnnzoo.cells.contract import at_least_one
 from rnnzoo.rnn import RNN, check_dropout
 
@@ -18,6 +19,7 @@ class TokenModel(nn.Module):
         hidden_size: features of the hidden state.
         num_layers: cells on top of each other.
         dropout: on the embeddings, between layers and before the head; in [0, 1).
+        weight_drop: on the recurrent weights; in [0, 1).
         kernel: what runs the RNN.
         constants: the cell's own arguments.
 
@@ -34,6 +36,7 @@ class TokenModel(nn.Module):
         hidden_size: int,
         num_layers: int = 1,
         dropout: float = 0.0,
+        weight_drop: float = 0.0,
         kernel: str = "auto",
         **constants: Any,
     ):
@@ -51,6 +54,8 @@ class TokenModel(nn.Module):
             kernel=kernel,
             **constants,
         )
+        if weight_drop:
+            transforms.weight_drop(self.rnn, weight_drop)
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.rnn.output_size, vocabulary_size)

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 from torchmetrics import MeanMetric, MetricCollection
 
 from rnnzoo import __version__
-from rnnzoo.cells.registry import check_constants, find, name_of
+from rnnzoo.cells.registry import check_constants, find, kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.rnn import RNN
 
@@ -60,7 +60,7 @@ class Task(LightningModule):
         """One line: which cell, how large, and which kernel runs it."""
         rnn = self.rnn
         explanation = rnn.explain(self.example_input())
-        cell = name_of(type(rnn._cells[0][0]))
+        cell = name_of(kind(rnn._cells[0][0]))
         weights = sum(p.numel() for p in self.parameters() if p.requires_grad)
         threads = f"{torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
         return (

@@ -33,6 +33,7 @@ class LanguageModel(Task):
         hidden_size: features of the hidden state.
         num_layers: cells on top of each other.
         dropout: on the embeddings, between layers and before the head; in [0, 1).
+        weight_drop: on the recurrent weights, the same for a whole sequence (Merity et al. 2018); in [0, 1).
         kernel: what runs the RNN: "auto" or a kernel's name.
         carry_state: whether a batch goes on from the state in which the last one ended (truncated backpropagation
             through time), rather than from the initial state.
@@ -56,6 +57,7 @@ class LanguageModel(Task):
         hidden_size: int = 256,
         num_layers: int = 1,
         dropout: float = 0.0,
+        weight_drop: float = 0.0,
         kernel: str = "auto",
         carry_state: bool = True,
         pretrained: str | None = None,
@@ -74,6 +76,7 @@ class LanguageModel(Task):
             hidden_size=hidden_size,
             num_layers=num_layers,
             dropout=dropout,
+            weight_drop=weight_drop,
             kernel=kernel,
             **constants,
         )

@@ -104,9 +104,7 @@ def test_a_cell_of_at_most_twelve_lines_trains_by_the_installed_command(tmp_path
     given = [*TINY_LM, f"--data.dataset={text_file}", "--model.cell", "my_lab.cells.Leaky"]
     answer = shell("fit", *given, cwd=tmp_path, launcher=command)
     assert answer.status == 0, answer.err
-    assert re.search(
-        r"^my_lab\.cells\.Leaky, 1 x 16 units, .* runs by kernel 'reference' on 1 threads$", answer.out, re.M
-    )
+    assert re.search(r"^my_lab\.cells\.Leaky, 1 x 16 units, .* runs by kernel 'fused' on 1 threads$", answer.out, re.M)
     checkpoint = tmp_path / answer.checkpoint
     assert torch.load(checkpoint, weights_only=True)["hyper_parameters"]["cell"] == "my_lab.cells.Leaky"
     # the checkpoint and the check find it again

@@ -19,9 +19,8 @@ BRIEF = [f"--trainer.limit_{part}_batches=2" for part in ("train", "val", "test"
 def test_a_quick_run_says_what_ran_what_was_reached_and_where_the_checkpoint_lies(lm_run):
     said = lm_run.answer.out
     assert lm_run.answer.status == 0, lm_run.answer.err
-    assert re.search(
-        r"^lstm, 1 x 16 units, [\d,]+ parameters in all; runs by kernel 'native' on 1 threads$", said, re.M
-    )
+    kind = r"^lstm, 1 x 16 units, [\d,]+ parameters in all; runs by kernel 'native' on 1 threads$"
+    assert re.search(kind, said, re.M)
     reached = float(re.search(r"^held-out bits per character: (\d+\.\d+)$", said, re.M)[1])
     assert 0 < reached < 4.5  # 20 characters at random have log2(20) = 4.3
     sample = said.partition("A sample, at temperature 0.7 and top-p 0.9:\n\n")[2].partition("\n\nheld-out")[0]
@@ -79,7 +78,7 @@ def test_make_demo_trains_on_the_king_james_text(tmp_path):
     assert program == ".venv/bin/rnnzoo"
     answer = shell(*words, *BRIEF, "--trainer.max_epochs=1", cwd=tmp_path, launcher=(CONSOLE_SCRIPT,))
     assert answer.status == 0, answer.err
-    assert "runs by kernel 'native'" in answer.out
+    assert "runs by kernel 'fused'" in answer.out
     assert re.search(r"held-out bits per character: \d", answer.out)
     assert (tmp_path / answer.checkpoint).is_file()
     bar = next(line for line in answer.out.split("\r") if "2/2" in line and "train_loss=" in line)

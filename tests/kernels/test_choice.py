@@ -83,7 +83,7 @@ def test_a_kernel_that_cannot_run_says_why_and_what_auto_would_use():
 
 
 def test_an_unknown_kernel_is_refused_where_it_is_given():
-    message = r"unknown kernel 'nativ'; did you mean 'native'\? there are: auto, native, linear_scan, reference"
+    message = r"unknown kernel 'nativ'; did you mean 'native'\? there are: auto, fused, native, linear_scan, reference"
     with pytest.raises(RnnZooError, match=message):
         RNN("lstm", 3, 5, kernel="nativ")
     rnn = RNN("lstm", 3, 5)
@@ -119,17 +119,17 @@ def test_a_pinned_cell_gives_what_its_plain_twin_gives():
 def test_the_table_shows_every_kernel_and_marks_the_one_that_runs():
     lines = str(RNN("mingru", 3, 5).explain(X)).split("\n")
     assert lines[0].startswith("runs by 'linear_scan'")
-    first = [line.split()[0] for line in lines[1:]]
-    assert [name for name in first if name != "triton"] == ["native", "->", "reference"]  # it is there where it can be
-    assert "cannot: mingru has no torch equivalent" in lines[1]
-    assert "can, about" in lines[2]
+    lines = [line for line in lines if line.split()[0] != "triton"]  # it is there where it can be
+    assert [line.split()[0] for line in lines[1:]] == ["fused", "native", "->", "reference"]
+    assert "cannot: mingru has no torch equivalent" in lines[2]
+    assert "can, about" in lines[3]
 
 
 def test_weights_that_are_derived_reach_whatever_kernel_runs():
     rnn = RNN("lstm", 3, 5, dtype=torch.float64)
     parametrizations.weight_norm(rnn.layers[0][0], "weight_hh")  # of another class from now on
     x = X.double()
-    assert rnn.explain(x).chosen == "reference"
+    assert rnn.explain(x).chosen == "native"
     rnn(x)[0].sum().backward()
     assert rnn.layers[0][0].parametrizations.weight_hh.original1.grad.any()
     pruned = RNN("gru", 3, 5, dtype=torch.float64)

@@ -1,7 +1,6 @@
 """The kernel `fused` gives what the reference gives: every kind of cell, dense and packed, in both dtypes."""
 
 import copy
-import os
 import pickle
 
 import pytest
@@ -11,10 +10,6 @@ from torch.utils._pytree import tree_map
 
 from rnnzoo import RNN, RnnZooError, create
 from rnnzoo.testing.case import expect, gradients, named, results
-
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("RNNZOO_FUSED"), reason="fused is on trial: `make test-fused` sets RNNZOO_FUSED"
-)
 
 SIZES = [(9, 5, 7, 21), (1, 1, 2, 1), (13, 11, 3, 33)]  # T, B, I, H
 

@@ -14,10 +14,6 @@ from rnnzoo.kernels.fused import kernel as fused
 from rnnzoo.kernels.fused.c_printer import CODE
 from rnnzoo.kernels.fused.expressions import ROWWISE
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("RNNZOO_FUSED"), reason="fused is on trial: `make test-fused` sets RNNZOO_FUSED"
-)
-
 X = torch.randn(7, 4, 3)
 
 
@@ -114,12 +110,25 @@ def test_reasons_of_the_call_are_sentences():
     assert why("gru", dtype=torch.bfloat16, x=X.bfloat16()) == (
         "it computes in float32 and float64, not in torch.bfloat16"
     )
-    with torch.autocast("cpu", torch.bfloat16):
-        assert why("gru") == "it does not follow autocast"
-        assert RNN("janet", 3, 5).explain(X).chosen == "reference"
-        with pytest.raises(RnnZooError, match="it does not follow autocast; kernel='auto' would use 'reference'"):
+    with torch.autocast("cpu", torch.float16):
+        assert why("gru").endswith("not for float16")
+        with pytest.raises(RnnZooError, match="not for float16; kernel='auto' would use 'reference'"):
             RNN("janet", 3, 5, kernel="fused")(X)
     assert why("gru") is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_under_autocast_it_computes_in_float32(dtype):
+    rnn = RNN("lstm", 3, 5, 2, kernel="fused")
+    y, h = rnn(X.to(dtype).float())
+    z, _ = rnn(X.to(dtype).float(), h)
+    with torch.autocast("cpu", torch.bfloat16):
+        got, last = rnn(X.to(dtype))
+        assert torch.equal(got, y)
+        assert got.dtype == last[0].dtype == torch.float32
+        assert torch.equal(rnn(X.to(dtype), last)[0], z)
+        wider = rnn(X.to(dtype), type(last)(*(a.bfloat16() for a in last)))[0]
+    torch.testing.assert_close(wider, z, rtol=0.02, atol=0.02)
 
 
 def test_transforms_of_torch_func_and_the_compiler_go_past_it():
@@ -145,7 +154,7 @@ def test_the_reason_is_remembered_and_so_is_the_program(monkeypatch):
         raise AssertionError("traced again")
 
     monkeypatch.setattr(fused, "Program", never)
-    monkeypatch.setattr(fused, "_sample", never)
+    monkeypatch.setattr(fused, "_prepare", never)
     for T, B in ((3, 2), (11, 9), (1, 1)):
         rnn(torch.randn(T, B, 3))
         rnn(torch.randn(T, B, 3), lengths=[T] * (B - 1) + [1])

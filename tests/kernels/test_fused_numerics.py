@@ -1,16 +1,10 @@
 """Numbers at their ends: accuracy over the whole range, NaN, infinities and denormals, as in torch."""
 
-import os
-
 import pytest
 import torch
 
 from rnnzoo import RNN
 from rnnzoo.cells import Cell, Hidden
-
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("RNNZOO_FUSED"), reason="fused is on trial: `make test-fused` sets RNNZOO_FUSED"
-)
 
 ONE_ARGUMENT = {
     "exp": torch.exp,

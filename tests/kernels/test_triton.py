@@ -20,6 +20,7 @@ from rnnzoo.kernels.fused.expressions import ROWWISE
 from rnnzoo.kernels.triton import available, graphs, printer
 from rnnzoo.kernels.triton.kernel import Triton
 from rnnzoo.testing.case import expect, gradients, named, results
+from rnnzoo.transforms import weight_drop
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -89,6 +90,22 @@ def test_without_gradients_the_results_are_the_same():
                 with mode():
                     got = results(*rnn(x, hx, lengths=lengths))
                 expect(got, wanted, "expected the same without gradients", 1e-12)
+
+
+def test_pieces_of_a_sequence_and_dropped_weights_give_the_same():
+    rnn, x, hx, inputs = work("lstm", layers=2, both=True)
+    rnn.checkpoint_every = 3
+    for lengths in (None, LENGTHS):
+        compare(rnn, x, hx, lengths, inputs)
+    rnn.checkpoint_every = None
+    weight_drop(rnn, 0.5)
+    by = {}
+    for kernel in ("triton", "reference"):
+        rnn.kernel = kernel
+        torch.manual_seed(3)
+        got = results(*rnn(x, hx))
+        by[kernel] = got | gradients(got, {"x": x} | dict(rnn.named_parameters()))
+    expect(by["triton"], by["reference"], "expected triton to drop the reference's weights", 1e-9)
 
 
 def test_the_gradient_by_one_input_alone_is_right():
@@ -275,6 +292,16 @@ def test_a_device_for_which_triton_cannot_compile_is_named(monkeypatch):
     monkeypatch.setattr(scan, "forward", broken)
     monkeypatch.setattr(available, "why_not_device", available.why_not_device.__wrapped__)
     assert why() == f"triton fails on {torch.empty(0, device=DEVICE).device}: Failed to find C compiler."
+
+
+def test_it_does_without_the_compiler_that_fused_needs(monkeypatch):
+    said = "no C compiler (gcc) is on PATH"
+    monkeypatch.setattr("rnnzoo.kernels.fused.kernel.why_no_compiler", lambda: said)
+    rnn, x, hx, inputs = work(CELLS["lstm"])
+    reasons = {row.kernel: row.why_not for row in rnn.explain(x).rows}
+    assert reasons["triton"] is None
+    assert DEVICE == "cuda" or reasons["fused"] == said
+    compare(rnn, x, hx, None, inputs)
 
 
 def test_auto_leaves_the_cpu_to_others_even_in_the_interpreter():

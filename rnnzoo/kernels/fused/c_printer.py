@@ -120,8 +120,6 @@ void name(long T, long B, long threads, long block, const long *bounds, const lo
 # where the rows of a step begin in a buffer, and, of a block, where those of a thread would if they began at row 0
 _STEP = {
     "seq": "+at*{0}",
-    "old": "+(t?B+rows[t-1]:0)*{0}",
-    "new": "+(B+at)*{0}",
     "turn": "",
     "block": "+(block*lo+done-lo)*{0}",
 }
@@ -147,11 +145,13 @@ def _function(plan: Plan, name: str, loop: Loop, end: str) -> str:
     constants = "".join(f"const real*restrict c{k}=c[{k}];" for k in range(len(plan.gradients)))
     weights = [b for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
     named = "".join(f"const weight*{b}=w+{k};" for k, b in enumerate(weights))
-    pointers = "".join(
-        f"real*restrict {b}=p[{order.index(b)}]{_STEP[buffer.kind].format(buffer.width)};"
-        for b, buffer in loop.buffers.items()
-        if buffer.kind != "weight"
-    )
+    pointers = ""
+    for b, buffer in loop.buffers.items():
+        if buffer.kind == "start":
+            past = f"t?p[{order.index('n' + b[1:])}]+rows[t-1]*{buffer.width}:p[{order.index(b)}]"
+            pointers += f"const real*restrict {b}={past};"
+        elif buffer.kind != "weight":
+            pointers += f"real*restrict {b}=p[{order.index(b)}]{_STEP[buffer.kind].format(buffer.width)};"
     parts = "\n".join(_body(loop, part) if isinstance(part, Body) else _gemm(part, loop) for part in loop.parts)
     swaps = "".join(
         f"{{real*z=p[{i}];p[{i}]=p[{j}];p[{j}]=z;}}"

@@ -124,10 +124,10 @@ void gemm_all(long threads, const weight *w, long m, const real *a, long lda, re
   }
 }
 
-/* out (P, Q) = left (N, P)^T @ right (N, Q), and where `sums` is there, sums (P) = the sum of left's rows.
+/* out (P, Q) = or += left (N, P)^T @ right (N, Q), and where `sums` is there, sums (P) = or += the sum of left's rows.
    `packed`: room for KC rows of right in panels; it is 64-byte aligned. */
 void outer(long threads, long N, long P, long Q, const real *left, long ldl, const real *right, long ldr, real *out,
-           real *sums, real *packed) {
+           real *sums, real *packed, int add) {
   const long blocks = (P + MR - 1) / MR, columns = panels(Q);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   for (long p = 0; p < N; p += KC) {
@@ -148,10 +148,10 @@ void outer(long threads, long N, long P, long Q, const real *left, long ldl, con
         real sum[MR] = {0};
         for (long r = 0; r < k; r++)
           for (long j = 0; j < MR; j++) sum[j] += block[r][j];
-        for (long j = 0; j < mr; j++) sums[from + j] = p ? sums[from + j] + sum[j] : sum[j];
+        for (long j = 0; j < mr; j++) sums[from + j] = add || p ? sums[from + j] + sum[j] : sum[j];
       }
       for (long q = 0; q < columns; q++)
-        of_block(mr, k, block[0], packed + q * NR * k, out + from * Q + q * NR, Q, least(Q - q * NR, NR), p > 0);
+        of_block(mr, k, block[0], packed + q * NR * k, out + from * Q + q * NR, Q, least(Q - q * NR, NR), add || p > 0);
     }
   }
 }

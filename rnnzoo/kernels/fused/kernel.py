@@ -1,28 +1,33 @@
 """The kernel ``fused``: which cells it can run, and their compiled programs, shared by all that are alike."""
 
+import ctypes
+import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
+from torch.func import functional_call
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_flatten, tree_map
 
-from rnnzoo.cells.contract import Cell, LinearCell
-from rnnzoo.cells.registry import name_of
+from rnnzoo.cells.contract import Cell
+from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
+from rnnzoo.kernels.fused.ops import PROGRAMS, scan
 from rnnzoo.kernels.fused.products import why_no_compiler
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.signature import signature
-from rnnzoo.kernels.fused.steps import steps_of
-from rnnzoo.kernels.fused.trace import Shapes, untraceable
+from rnnzoo.kernels.fused.trace import Calls, Shapes, real_values, untraceable
 from rnnzoo.kernels.layout import Layout, Packed
 
-START, STEP = 0.1, 0.003  # ms of a call and of one step, beside its products; never dearer than the reference
-LINEAR = 0.021  # of a linear cell, which is left to linear_scan where that can run
+RATE, STEP = 180.0, 0.003  # GFLOP/s, and ms of one step of one cell
+START = 1.0  # ms of a call: less, but a trace and a compiler's run are to be made up for
 _MOST = 256  # programs that are remembered
 
 
@@ -34,53 +39,100 @@ class Fused(LayerKernel):
 
     def why_not(self, work: Work) -> str | None:
         dtype = work.cells[0].like(work.x).dtype
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return "torch.compile and export cannot see into it"
         if work.x.device.type != "cpu":
             return f"it runs on a CPU, and x lies on {work.x.device}"
         if torch.is_autocast_enabled("cpu"):
-            return "it does not follow autocast"
+            if torch.get_autocast_dtype("cpu") == torch.float16:
+                return "under autocast it stands in for bfloat16, which float32 is never worse than, not for float16"
+            with torch.autocast("cpu", enabled=False):
+                return self.why_not(_unnarrowed(work))
         if dtype not in (torch.float32, torch.float64):
             return f"it computes in float32 and float64, not in {dtype}"
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            return "it runs in no transform of torch.func"
-        if _forked and torch.get_num_threads() > 1:
-            return "this process was forked, and its threads were not; torch.set_num_threads(1) would do"
+        if torch.jit.is_tracing():
+            return "torch.jit.trace cannot see into it"
+        if not torch.compiler.is_compiling():
+            if torch._C._functorch.peek_interpreter_stack() is not None:
+                return "it runs in no transform of torch.func"
+            if _forked and torch.get_num_threads() > 1:
+                return "this process was forked, and its threads were not; torch.set_num_threads(1) would do"
+        dims = work.x.dim() - 1
         for k, cell in enumerate(work.cells):
-            reason = _why_not_cell(cell, work, first=k < len(work.layers[0]))
-            if reason:
-                return f"{name_of(type(cell))}: {reason}"
-        return why_no_compiler()
+            first = k < len(work.layers[0])
+            found = self._prepared(cell, work.x.dtype if first else cell.like(work.x).dtype, dims, work.inputs)
+            if isinstance(found, str):
+                return f"{name_of(kind(cell))}: {found}" if found != why_no_compiler() else found
+        return None
 
     def cost(self, work: Work) -> float:
-        steps = (LINEAR if isinstance(cell, LinearCell) else STEP for cell in work.cells)
-        return milliseconds(work) + sum(START + ms * work.layout.time for ms in steps)
+        if torch.compiler.is_exporting():
+            return math.inf  # what others load has no need of rnnzoo then; by its name it is exported as one operation
+        return milliseconds(work, RATE) + (START + STEP * work.layout.time) * len(work.cells)
+
+    def run(self, work: Work) -> tuple[Tensor, Any]:
+        device = work.x.device.type
+        if not torch.is_autocast_enabled(device):
+            return super().run(work)
+        with torch.autocast(device, enabled=False):
+            return super().run(_unnarrowed(work))
 
     def layer(self, cell: Cell, x: Tensor, inputs: Mapping[str, Tensor], s: Any, layout: Layout) -> tuple[Tensor, Any]:
-        dims = 1 if isinstance(layout, Packed) else 2
-        shapes = _sampled(cell, x, dims, inputs)
-        if isinstance(shapes, str) or not shapes.whole:
+        found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs)
+        if isinstance(found, str) or not found.whole:
             return super().layer(cell, x, inputs, s, layout)
-        return self._scan(cell, (x, dict(inputs)), s, layout, _shapes(cell, (x, dict(inputs)), s, dims, whole=True))
+        return self._scan(cell, found, (x, dict(inputs)), s, layout)
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
-        return self._scan(cell, u, s, layout, _shapes(cell, u, s, 1 if isinstance(layout, Packed) else 2))
+        lead = 1 if isinstance(layout, Packed) else 2
+        shapes = _shapes(cell, u, s, lead)
+        found = shapes if isinstance(shapes, str) else _program(cell, shapes)
+        if isinstance(found, str):
+            raise RnnZooError(f"kernel {self.name!r} cannot run {name_of(kind(cell))}: {found}; set kernel='reference'")
+        return self._scan(cell, Prepared(found.key, False), u, s, layout)
 
-    def _scan(self, cell: Cell, u: Any, s: Any, layout: Layout, shapes: Shapes | str) -> tuple[Tensor, Any]:
-        program = shapes if isinstance(shapes, str) else _program(cell, shapes)
-        if isinstance(program, str):
-            raise RnnZooError(f"kernel 'fused' cannot run {name_of(type(cell))}: {program}; set kernel='reference'")
-        steps = steps_of(layout)
-        leaves = [a.reshape(steps.total, -1) for a in tree_flatten(u)[0]]
+    def _scan(self, cell: Cell, found: "Prepared", u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
+        program = PROGRAMS[found.key]
+        packed = isinstance(layout, Packed)
+        lead = 1 if packed else 2
+        leaves = [a.reshape(-1, math.prod(a.shape[lead:])) for a in tree_flatten(u)[0]]
         rows = leaves[0] if len(leaves) == 1 else torch.cat(leaves, -1)
-        h, last = program.scan(cell, rows, tuple(s), steps)
-        if not isinstance(layout, Packed):
-            h = h.view(layout.time, layout.batch, *h.shape[1:])
-        return h, type(s)(*last)
+        own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+        values = [own[n] for n in program.names]
+        sizes = layout.packed.batch_sizes if isinstance(layout, Packed) else None
+        h, *last = self._loops(program, rows, s, values, sizes)
+        ahead = h.shape[:1] if packed else (layout.time, layout.batch)
+        return h.view(*ahead, *program.plan.emitted_shape), type(s)(*last)
+
+    def _prepared(self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> "Prepared | str":
+        return _prepared(cell, dtype, dims, inputs)
+
+    def _loops(
+        self, program: Program, u: Tensor, s: Sequence[Tensor], values: Sequence[Tensor], sizes: Tensor | None
+    ) -> Sequence[Tensor]:
+        """What is emitted (N, n) and the final states; `values`: of parameters and buffers."""
+        return scan(program, u, s, program.early(*values), sizes)
+
+
+class Prepared(NamedTuple):
+    """A traced cell: its program's key in PROGRAMS, and whether ``project`` is part of it."""
+
+    key: str
+    whole: bool
+
+
+def _unnarrowed(work: Work) -> Work:
+    """`work` as it would be without autocast: x, inputs and states as wide as the weights."""
+    dtype = work.cells[0].like(work.x).dtype
+
+    def wide(a: Any) -> Any:
+        return a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a
+
+    return replace(
+        work, x=wide(work.x), hx=tree_map(wide, work.hx), inputs={n: wide(a) for n, a in work.inputs.items()}
+    )
 
 
 _programs: OrderedDict[Any, Program | str] = OrderedDict()  # or the reason why there is none
-_sampled_shapes: OrderedDict[Any, Shapes | str] = OrderedDict()
+_known: OrderedDict[Any, Prepared | str] = OrderedDict()
 _lock = threading.RLock()
 _forked = False
 
@@ -94,52 +146,80 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _why_not_cell(cell: Cell, work: Work, first: bool) -> str | None:
-    """The reason why `cell` cannot be compiled; remembered."""
-    x = work.x
-    if not first:
-        x = torch.empty(0, dtype=cell.like(x).dtype, device=x.device).expand(*x.shape[:-1], 0)
-    shapes = _sampled(cell, x, work.x.dim() - 1, work.inputs)
-    if isinstance(shapes, str):
-        return shapes
-    program = _program(cell, shapes)
-    return program if isinstance(program, str) else None
+def _prepared(cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> Prepared | str:
+    """The program of `cell` for x of a dtype behind `dims` axes and further inputs, or why there is none."""
+    told = _told(inputs, dims)
+    if torch.compiler.is_compiling():
+        return _prepared_in_a_trace(id(cell), dtype, dims, told)
+    return _compilable(_found(cell, dtype, dims, told))
 
 
-def _sampled(cell: Cell, x: Tensor, dims: int, inputs: Mapping[str, Tensor]) -> Shapes | str:
-    """The shapes that `cell` is compiled for: of x and further inputs where ``project`` can be traced with the step,
-    otherwise of u, from a row or two. Remembered."""
-    told = tuple((n, a.shape[dims:], a.dtype) for n, a in inputs.items())
-    key = signature(cell), x.dtype, dims, told
+def _told(inputs: Mapping[str, Tensor], dims: int) -> tuple[Any, ...]:
+    """What a trace depends on of further inputs, whose rows lie behind `dims` axes."""
+    return tuple((n, tuple(a.shape[dims:]), a.dtype) for n, a in inputs.items())
+
+
+def _prepared_in_a_trace(ident: int, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -> Prepared | str:
+    """The same while torch.compile or torch.export looks on, to which it is a constant.
+
+    By the cell's id, for constants alone may be handed over; what is being compiled keeps the cell alive.
+    """
+    cell = ctypes.cast(ident, ctypes.py_object).value
+    with _disable_current_modes(), torch._C.DisableTorchFunction():
+        return _compilable(_found(cell, dtype, dims, told))
+
+
+_prepared_in_a_trace._dynamo_marked_constant = True  # type: ignore[attr-defined]  # without importing torch._dynamo
+
+
+def _compilable(found: Prepared | str) -> Prepared | str:
+    return found if isinstance(found, str) else why_no_compiler() or found
+
+
+def _found(cell: Cell, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -> Prepared | str:
+    """The same whether or not it can be compiled; remembered."""
+    key = signature(cell), dtype, dims, told
     with _lock:
-        found = _sampled_shapes.get(key)
+        found = _known.get(key)
         if found is None:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                found = _sample(cell, x, dims, inputs)
-            _remember(_sampled_shapes, key, found)
+                found = _prepare(cell, dtype, dims, told)
+            _remember(_known, key, found)
+        elif not isinstance(found, str) and found.key not in PROGRAMS:  # forgotten since
+            del _known[key]
+            return _found(cell, dtype, dims, told)
     return found
 
 
-def _sample(cell: Cell, like: Tensor, dims: int, inputs: Mapping[str, Tensor]) -> Shapes | str:
+def _prepare(cell: Cell, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -> Prepared | str:
+    """Traces a cell: with its ``project`` where that can be, otherwise from u on."""
     lead = (2,) if dims == 1 else (3, 2)
-    x = torch.randn(*lead, cell.input_size, dtype=like.dtype).to(like.device)  # a GPU's generator stays as it is
-    rows = {n: a[(0,) * dims].expand(*lead, *a.shape[dims:]) for n, a in inputs.items()}
-    s = cell.initial_state(lead[-1], cell.like(x))
+    x = torch.randn(*lead, cell.input_size, dtype=dtype)
+    rows = {n: torch.ones(*lead, *shape, dtype=kind) for n, shape, kind in told}
+    values = {f"cell.{n}": a for n, a in real_values(cell).items()}
+
+    def call(method: str, *args: Any, **kwargs: Any) -> Any:
+        return functional_call(Calls(cell), values, (method, *args), kwargs)
+
     try:
-        u = cell.project(x, **rows)
+        s = call("initial_state", lead[-1], torch.empty(0, dtype=cell.like(x).dtype))
+        u = call("project", x, **rows)
     except Exception as error:
         return f"its project fails on two rows ({type(error).__name__}: {error})"
-    if type(cell).readout is Cell.readout and _each_step_alone(cell, u, x, rows):
+    if type(cell).readout is Cell.readout and _each_step_alone(call, u, x, rows):
         shapes = _shapes(cell, (x, rows), s, dims, lead, whole=True)
-        if isinstance(shapes, Shapes) and not isinstance(_program(cell, shapes), str):
-            return shapes
-    return _shapes(cell, u, s, dims, lead)
+        program = shapes if isinstance(shapes, str) else _program(cell, shapes)
+        if not isinstance(program, str):
+            return Prepared(program.key, True)
+    shapes = _shapes(cell, u, s, dims, lead)
+    program = shapes if isinstance(shapes, str) else _program(cell, shapes)
+    return program if isinstance(program, str) else Prepared(program.key, False)
 
 
-def _each_step_alone(cell: Cell, u: Any, x: Tensor, inputs: Mapping[str, Tensor]) -> bool:
+def _each_step_alone(call: Callable[..., Any], u: Any, x: Tensor, inputs: Mapping[str, Tensor]) -> bool:
     """Whether ``project`` does to a step what it does to all steps, and draws no random numbers."""
     try:
-        last = cell.project(x[-1:], **{n: a[-1:] for n, a in inputs.items()})
+        last = call("project", x[-1:], **{n: a[-1:] for n, a in inputs.items()})
     except Exception:
         return False
     pairs = zip(tree_flatten(last)[0], tree_flatten(u)[0], strict=True)
@@ -184,6 +264,7 @@ def _program(cell: Cell, shapes: Shapes) -> Program | str:
         if found is None:
             try:
                 found = Program(cell, shapes)
+                PROGRAMS[found.key] = found
             except Exception as error:  # whatever a user's step may raise: the reference shows it where it stands
                 found = str(untraceable(error))
             _remember(_programs, key, found)

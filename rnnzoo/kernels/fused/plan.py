@@ -31,8 +31,8 @@ from rnnzoo.kernels.fused.trace import Shapes, Traced, Unsupported
 
 @dataclass(frozen=True)
 class Buffer:
-    """`kind`: "seq", a row for every step; "old" and "new", the states before and after it, in one memory of B rows
-    more; "turn", the rows of one step; "block", those of some steps; "weight"."""
+    """`kind`: "seq", rows for every step; "start", the initial states, and after the first step the new states of the
+    last one; "turn", the rows of one step; "block", those of some steps; "weight"."""
 
     width: int
     kind: str
@@ -308,8 +308,8 @@ class Plan:
         P: int,
     ) -> None:
         fields = range(len(self.widths))
-        states = {f"s{k}": Buffer(n, "old") for k, n in enumerate(self.widths)}
-        states |= {f"n{k}": Buffer(n, "new") for k, n in enumerate(self.widths)}
+        states = {f"s{k}": Buffer(n, "start") for k, n in enumerate(self.widths)}
+        states |= {f"n{k}": Buffer(n, "seq") for k, n in enumerate(self.widths)}
         finals = {f"l{k}": Buffer(n, "turn") for k, n in enumerate(self.widths)}
         given = {"u": Buffer(P, "seq")}
         out = {"h": Buffer(self.output_width, "seq")} if self.emitted == "h" else {}

@@ -71,25 +71,27 @@ class Products:
             ctypes.c_int(add),
         )
 
-    def outer(self, left: Tensor, right: Tensor, sums: bool) -> tuple[Tensor, Tensor | None]:
-        """leftᵀ @ right of (N, P) and (N, Q), and where asked for the sum of left's rows."""
-        (N, P), Q = left.shape, right.shape[1]
-        out = left.new_empty(P, Q)
-        total = left.new_empty(P) if sums else None
+    def outer(self, pieces: list[tuple[Tensor, Tensor]], *, sums: bool) -> tuple[Tensor, Tensor | None]:
+        """The sum over pieces of leftᵀ @ right, of (N, P) and (N, Q), and where asked for the sum of left's rows."""
+        P, Q = pieces[0][0].shape[1], pieces[0][1].shape[1]
+        out = torch.empty(P, Q, dtype=self.dtype)
+        total = torch.empty(P, dtype=self.dtype) if sums else None
         _alive, address = _room(self.lib.outer_bytes(ctypes.c_long(Q)))
-        self.lib.outer(
-            ctypes.c_long(torch.get_num_threads()),
-            ctypes.c_long(N),
-            ctypes.c_long(P),
-            ctypes.c_long(Q),
-            ctypes.c_void_p(left.data_ptr()),
-            ctypes.c_long(left.stride(0)),
-            ctypes.c_void_p(right.data_ptr()),
-            ctypes.c_long(right.stride(0)),
-            ctypes.c_void_p(out.data_ptr()),
-            ctypes.c_void_p(None if total is None else total.data_ptr()),
-            ctypes.c_void_p(address),
-        )
+        for k, (left, right) in enumerate(pieces):
+            self.lib.outer(
+                ctypes.c_long(torch.get_num_threads()),
+                ctypes.c_long(len(left)),
+                ctypes.c_long(P),
+                ctypes.c_long(Q),
+                ctypes.c_void_p(left.data_ptr()),
+                ctypes.c_long(left.stride(0)),
+                ctypes.c_void_p(right.data_ptr()),
+                ctypes.c_long(right.stride(0)),
+                ctypes.c_void_p(out.data_ptr()),
+                ctypes.c_void_p(None if total is None else total.data_ptr()),
+                ctypes.c_void_p(address),
+                ctypes.c_int(k > 0),
+            )
         return out, total
 
 

@@ -1,6 +1,7 @@
-"""A cell's compiled loops: how they are called on sequences, and the autograd node around them."""
+"""A cell's compiled loops: how they are called on sequences, forward and backward."""
 
 import ctypes
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -10,31 +11,37 @@ import torch
 from torch import Tensor
 
 from rnnzoo.cells.contract import Cell
+from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
-from rnnzoo.kernels.fused.gradients import Left, constant_gradients
+from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient
 from rnnzoo.kernels.fused.plan import Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.trace import Shapes, trace
 
-SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
 _BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
 
 
 class Program:
-    """The loops of one cell with its sizes and constants, in one dtype, for whatever T, B and lengths."""
+    """The loops of one cell with its sizes and constants, in one dtype, for whatever T, B and lengths.
+
+    `key` names it in the operations of torch.library, in every process alike.
+    """
 
     def __init__(self, cell: Cell, shapes: Shapes):
-        self.dtype = shapes.dtype
+        self.dtype, self.fields = shapes.dtype, shapes.fields
         traced = trace(cell, shapes)
         self.names, self.early = traced.names, traced.early
-        self.plan = Plan(traced, shapes)
+        self.plan = plan = Plan(traced, shapes)
+        self.source = print_c(plan, self.dtype == torch.float64)
+        told = (self.source, shapes.fields, plan.emitted_shape, plan.gradients, plan.late)
+        self.key = f"{type(cell).__name__}-{hashlib.sha256(repr(told).encode()).hexdigest()[:24]}"
 
     @cached_property
     def compiled(self) -> ctypes.CDLL:
         """The library; compiled at the first use, not before."""
-        lib = library(print_c(self.plan, self.dtype == torch.float64))
+        lib = library(self.source)
         self.products.connect(lib)
         return lib
 
@@ -43,29 +50,73 @@ class Program:
         """The products of this dtype."""
         return Products.of(self.dtype)
 
-    def scan(self, cell: Cell, u: Tensor, s: Sequence[Tensor], steps: Steps) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What is emitted (N, ...), and the final states, from u (N, P) and the initial states (B, n)."""
-        own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-        constants = self.early(*(own[n] for n in self.names))
-        inputs = (u, *s, *constants)
-        if torch.is_grad_enabled() and any(a.requires_grad for a in inputs):
-            h, *last = WholeSequence.apply(self, steps, len(s), *inputs)
-        else:
-            h, *last = self.infer(u, s, constants, steps)
-        return h.view(steps.total, *self.plan.emitted_shape), tuple(last)
+    def check(self, u: Tensor, s: Sequence[Tensor], steps: Steps) -> None:
+        """Raises RnnZooError for tensors that C would read beyond their ends, or as other numbers than they are."""
+        wanted = [(steps.rows_in_all, self.plan.input_width), *((steps.batch, *shape) for shape in self.fields)]
+        for name, a, shape in zip(("u", *(f"state {k}" for k in range(len(s)))), (u, *s), wanted, strict=True):
+            if tuple(a.shape) != shape or a.dtype != self.dtype:
+                raise RnnZooError(
+                    f"kernel 'fused' was made for {name} of shape {shape} in {self.dtype}, and got {tuple(a.shape)}"
+                    f" in {a.dtype}"
+                )
 
     def infer(self, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], steps: Steps) -> list[Tensor]:
-        """What is emitted and the final states; of what is in between, two steps."""
-        plan, B = self.plan, steps.batch
+        """What is emitted (N, n) and the final states, from u (N, P) and the initial states; in between, two steps."""
+        plan = self.plan
         tensors = {"u": u.contiguous()}
         for k, a in enumerate(s):
-            if plan.emitted == f"n{k}":
-                tensors[f"s{k}"] = tensors[f"n{k}"] = _states(a, steps)
-            else:
-                tensors[f"s{k}"] = a.contiguous().clone()
+            # a state that only the next step reads changes places with it, so it must be a copy
+            tensors[f"s{k}"] = a.contiguous() if plan.emitted == f"n{k}" else _copy(a)
         self.call("infer", plan.infer, steps, tensors, constants)
-        h = tensors[plan.emitted][B:] if plan.emitted != "h" else tensors["h"]
-        return [h, *(tensors[f"l{k}"].view_as(a) for k, a in enumerate(s))]
+        return self._results(tensors, steps)
+
+    def forward(self, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], steps: Steps) -> list[Tensor]:
+        """What is emitted, the final states, and what the backward reads: further states, and what is kept."""
+        plan = self.plan
+        tensors = {"u": u.contiguous()} | {f"s{k}": a.contiguous() for k, a in enumerate(s)}
+        self.call("forward", plan.forward, steps, tensors, constants)
+        further = [f"n{k}" for k in range(len(s)) if plan.emitted != f"n{k}"]
+        return self._results(tensors, steps) + [tensors[b] for b in (*further, *plan.saved)]
+
+    def _results(self, tensors: dict[str, Tensor], steps: Steps) -> list[Tensor]:
+        last = [tensors[f"l{k}"].view(steps.batch, *shape) for k, shape in enumerate(self.fields)]
+        return [tensors[self.plan.emitted].view(steps.total, self.plan.output_width), *last]
+
+    def sizes_kept(self, steps_total: Any) -> list[Any]:
+        """How many numbers each tensor has that `forward` returns behind the results."""
+        plan = self.plan
+        further = [n for k, n in enumerate(plan.widths) if plan.emitted != f"n{k}"]
+        return [steps_total * n for n in (*further, *(plan.forward.buffers[b].width for b in plan.saved))]
+
+    def backward(
+        self,
+        dy: Tensor,
+        ds: Sequence[Tensor],
+        u: Tensor | None,
+        s: Sequence[Tensor],
+        constants: Sequence[Tensor],
+        new: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        steps: Steps,
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients of u, of the initial states and of the constants, where `wanted`."""
+        plan, T, B = self.plan, steps.time, steps.batch
+        tensors = {"y": dy.contiguous()} | dict(zip(plan.saved, kept, strict=True))
+        tensors |= {f"s{k}": a.contiguous() for k, a in enumerate(s)} | {f"n{k}": a for k, a in enumerate(new)}
+        if u is not None:
+            tensors["u"] = u.contiguous()
+        # both buffers start with it: a row that is not alive yet keeps it, whichever is read when it comes alive
+        tensors |= {f"{c}{k}": _copy(a) for k, a in enumerate(ds) for c in "do"}
+        widths = {b: plan.backward.buffers[b].width for b in plan.accumulated}
+        tensors |= {b: torch.zeros(B * n, dtype=self.dtype) for b, n in widths.items()}
+        self.call("backward", plan.backward, steps, tensors, constants)
+
+        left = Left(tensors, steps)
+        du = input_gradient(plan.late, left, constants, self.products.all_rows) if wanted[0] else None
+        last = [tensors[f"{'do'[T % 2]}{k}"].view(B, *shape) for k, shape in enumerate(self.fields)]
+        d_s = [a if need else None for a, need in zip(last, wanted[1:], strict=False)]
+        return [du, *d_s, *constant_gradients(plan.gradients, left, wanted[1 + len(s) :], self.products.outer)]
 
     def call(
         self, name: str, loop: Loop, steps: Steps, tensors: dict[str, Tensor], constants: Sequence[Tensor]
@@ -76,7 +127,7 @@ class Program:
         bounds = steps.bounds(threads)
         fewest = min((b - a for a, b in pairwise(bounds) if b > a), default=1)
         block = 1 if 2 * fewest >= _BLOCK else min(-(-_BLOCK // fewest), steps.time)
-        rows = {"seq": steps.total, "old": B + steps.total, "new": B + steps.total, "turn": B, "block": block * B}
+        rows = {"seq": steps.total, "start": B, "turn": B, "block": block * B}
         for b, buffer in loop.buffers.items():
             if buffer.kind != "weight" and b not in tensors:
                 tensors[b] = torch.empty(rows[buffer.kind] * buffer.width, dtype=self.dtype)
@@ -101,74 +152,8 @@ class Program:
         )
 
 
-class WholeSequence(torch.autograd.Function):
-    """A whole sequence as one autograd node."""
-
-    @staticmethod
-    def forward(ctx: Any, program: Program, steps: Steps, S: int, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        plan, B, u = program.plan, steps.batch, u.contiguous()
-        s, constants = rest[:S], rest[S:]
-        states = [_states(a, steps) for a in s]
-        tensors = {"u": u} | {f"{c}{k}": a for k, a in enumerate(states) for c in "sn"}
-        program.call("forward", plan.forward, steps, tensors, constants)
-        ctx.program, ctx.steps, ctx.S = program, steps, S
-        saved = [tensors[b] for b in plan.saved]
-        ctx.save_for_backward(u if plan.reads_input else None, *states, *constants, *saved)
-        ctx.shapes = [a.shape for a in s]
-        h = tensors[plan.emitted][B:] if plan.emitted != "h" else tensors["h"]
-        return h.view(steps.total, plan.output_width), *(tensors[f"l{k}"].view_as(a) for k, a in enumerate(s))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
-            found = _backward(ctx, *grads)
-        if not torch.is_grad_enabled():
-            return None, None, None, *found
-        # create_graph: the error stands where somebody goes on to differentiate
-        late = torch._C._functions.DelayedError(SECOND.encode(), len(found))
-        tracked: list[Any] = [None if a is None else a.detach().requires_grad_() for a in found]
-        return None, None, None, *late(*tracked)
-
-
-def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
-    """Gradients of u, of the initial states and of the constants."""
-    program: Program = ctx.program
-    steps: Steps = ctx.steps
-    plan, S, T, B = program.plan, ctx.S, steps.time, steps.batch
-    u, *rest = ctx.saved_tensors
-    C = len(plan.gradients)
-    states, constants, saved = rest[:S], rest[S : S + C], rest[S + C :]
-    tensors = {"y": dy.contiguous()} | {f"{c}{k}": a for k, a in enumerate(states) for c in "sn"}
-    tensors |= dict(zip(plan.saved, saved, strict=True))
-    if u is not None:
-        tensors["u"] = u
-    # both buffers start with it: a row that is not alive yet keeps it, whichever is read when it comes alive
-    tensors |= {f"{c}{k}": a.contiguous().clone() for k, a in enumerate(ds) for c in "do"}
-    widths = {b: plan.backward.buffers[b].width for b in plan.accumulated}
-    tensors |= {b: torch.zeros(B * n, dtype=program.dtype) for b, n in widths.items()}
-    program.call("backward", plan.backward, steps, tensors, constants)
-
-    left = Left(tensors, steps)
-    du: Tensor | None = None
-    if ctx.needs_input_grad[3]:
-        du = tensors["du"].view(steps.total, -1)
-        for late in plan.late:
-            for k, gemm in enumerate(late.gemms):
-                p = gemm.product
-                into = du[:, late.column : late.column + p.length]
-                program.products.all_rows(left.rows(gemm.operand), constants[p.constant], p.transposed, into, add=k > 0)
-    last = [tensors[f"{'do'[T % 2]}{k}"].view(shape) for k, shape in enumerate(ctx.shapes)]
-    wanted = ctx.needs_input_grad[4 + S :]
-    d_constants = constant_gradients(plan.gradients, left, wanted, program.products.outer)
-    return [du, *last, *d_constants]
-
-
-def _states(initial: Tensor, steps: Steps) -> Tensor:
-    """(B + N, n): the initial state, and room for the state after every step."""
-    n = initial.shape[1] if initial.dim() == 2 else 1
-    states = torch.empty(steps.batch + steps.total, n, dtype=initial.dtype)
-    states[: steps.batch] = initial.view(-1, n) if initial.is_contiguous() else initial.reshape(-1, n)
-    return states
+def _copy(a: Tensor) -> Tensor:
+    return a.clone(memory_format=torch.contiguous_format)
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> Any:

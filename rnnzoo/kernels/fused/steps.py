@@ -1,12 +1,10 @@
-"""Where the rows of a batch lie at each step."""
+"""Where the rows of a batch of sequences lie: dense, or packed with the longest first."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
-
-from rnnzoo.kernels.layout import Layout, Packed
 
 
 @dataclass(frozen=True)
@@ -19,6 +17,11 @@ class Steps:
     alive: Tensor
     rows: Tensor
     packed: bool
+
+    @cached_property
+    def rows_in_all(self) -> int:
+        """`total`, counted from the steps."""
+        return int(self.alive.sum())
 
     def bounds(self, threads: int) -> list[int]:
         """The rows that each thread owns, with even work: `threads` + 1 borders."""
@@ -38,13 +41,12 @@ class Steps:
         return torch.where(t == 0, b, self.batch + self.rows[(t - 1).clamp(min=0)] + b)
 
 
-def steps_of(layout: Layout) -> Steps:
-    """The steps of a layout."""
-    if isinstance(layout, Packed):
-        alive = layout.packed.batch_sizes.contiguous()
-        ends = alive.cumsum(0)
-        return Steps(layout.time, layout.batch, int(ends[-1]), alive, ends - alive, True)
-    return _dense_steps(layout.time, layout.batch)
+def steps_of(total: int, batch: int, sizes: Tensor | None) -> Steps:
+    """The steps of `total` rows: dense, or with `sizes` (T,), the rows of each step, packed."""
+    if sizes is None:
+        return _dense_steps(total // batch, batch)
+    alive = sizes.contiguous()
+    return Steps(len(alive), batch, total, alive, alive.cumsum(0) - alive, True)
 
 
 @lru_cache(maxsize=64)

@@ -1,23 +1,18 @@
 """The kernel ``triton``: which cells it can run on which device, and their programs, shared by all that are alike."""
 
 import math
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 from rnnzoo.cells.contract import Cell
-from rnnzoo.cells.registry import name_of
-from rnnzoo.errors import RnnZooError
+from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.base import Work
 from rnnzoo.kernels.fused import kernel as fused
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
-from rnnzoo.kernels.fused.trace import Shapes
-from rnnzoo.kernels.layout import Layout, Packed
 from rnnzoo.kernels.linear_scan import LinearScan
 from rnnzoo.kernels.native import Native
 from rnnzoo.kernels.reference import Reference
@@ -42,15 +37,16 @@ class Triton(fused.Fused):
             return f"it runs on a CUDA device, and x lies on {x.device}"
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
-                return self.why_not(_wide(work))
+                return self.why_not(fused._unnarrowed(work))
         if dtype not in (torch.float32, torch.float64):
             return f"it computes in float32 and float64, not in {dtype}"
         if torch._C._functorch.peek_interpreter_stack() is not None:
             return "it runs in no transform of torch.func"
         for k, cell in enumerate(work.cells):
-            reason = fused._why_not_cell(cell, work, first=k < len(work.layers[0]))
-            if reason:
-                return f"{name_of(type(cell))}: {reason}"
+            first = k < len(work.layers[0])
+            found = self._prepared(cell, x.dtype if first else cell.like(x).dtype, x.dim() - 1, work.inputs)
+            if isinstance(found, str):
+                return f"{name_of(kind(cell))}: {found}"
         return available.why_not_device(x.device)
 
     def cost(self, work: Work) -> float:
@@ -60,34 +56,15 @@ class Triton(fused.Fused):
         better = [kernel.cost(work) for kernel in (Native(), LinearScan()) if kernel.why_not(work) is None]
         return 1.01 * max(better) if better else 0.5 * Reference().cost(work)
 
-    def run(self, work: Work) -> tuple[Tensor, Any]:
-        if not torch.is_autocast_enabled(work.x.device.type):
-            return super(fused.Fused, self).run(work)
-        with torch.autocast(work.x.device.type, enabled=False):  # float32 is never worse than what it stands for
-            return super(fused.Fused, self).run(_wide(work))
+    def _prepared(
+        self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]
+    ) -> fused.Prepared | str:
+        return fused._found(cell, dtype, dims, fused._told(inputs, dims))
 
-    def _scan(self, cell: Cell, u: Any, s: Any, layout: Layout, shapes: Shapes | str) -> tuple[Tensor, Any]:
-        found = shapes if isinstance(shapes, str) else fused._program(cell, shapes)
-        if isinstance(found, str):
-            raise RnnZooError(f"kernel 'triton' cannot run {name_of(type(cell))}: {found}; set kernel='reference'")
-        steps = steps_of(layout)
-        leaves = [a.reshape(steps.total, -1) for a in tree_flatten(u)[0]]
-        rows = leaves[0] if len(leaves) == 1 else torch.cat(leaves, -1)
-        h, last = _program(found).scan(cell, rows, tuple(s), steps)
-        if not isinstance(layout, Packed):
-            h = h.view(layout.time, layout.batch, *h.shape[1:])
-        return h, type(s)(*last)
-
-
-def _wide(work: Work) -> Work:
-    """`work` as it would be without autocast: x, inputs and states in the dtype of the weights."""
-    dtype = work.cells[0].like(work.x).dtype
-
-    def wide(a: Any) -> Any:
-        return a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a
-
-    inputs = {n: wide(a) for n, a in work.inputs.items()}
-    return replace(work, x=wide(work.x), hx=tree_map(wide, work.hx), inputs=inputs)
+    def _loops(
+        self, program: Program, u: Tensor, s: Sequence[Tensor], values: Sequence[Tensor], sizes: Tensor | None
+    ) -> Sequence[Tensor]:
+        return _program(program).scan(u, s, values, steps_of(len(u), len(s[0]), sizes))
 
 
 _programs: WeakKeyDictionary[Program, GpuProgram] = WeakKeyDictionary()

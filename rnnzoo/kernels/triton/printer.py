@@ -40,8 +40,8 @@ from rnnzoo.kernels.triton.functions import (
 )
 """
 
-# the first row of a step: `at` of all steps' rows, `old` and `new` of the states before and after it
-_FIRST = {"seq": "(at + r)", "block": "(at + r)", "old": "(old + r)", "new": "(new + r)", "turn": "r"}
+# the first row of a step: `at` of all steps' rows, `old` of the states before it in what stands for them
+_FIRST = {"seq": "(at + r)", "block": "(at + r)", "start": "(old + r)", "turn": "r"}
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def _body(name: str, loop: Loop, body: Body, double: bool) -> Printed:
         lines.append("j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)")
     for n in lengths:
         lines += [f"j{n} = {f'tl.arange(0, {power_of_two(n)})' if whole else 'j'}", f"m{n}_ = j{n} < {n}"]
-    given = [*buffers, *(f"c{k}" for k in constants), "at", "old", "new", "BLOCK: tl.constexpr"]
+    given = [*buffers, *(f"c{k}" for k in constants), "at", "old", "BLOCK: tl.constexpr"]
     text = "".join(f"    {line}\n" for line in lines + printer.lines)
     # rows grow from step to step: one kernel serves them all
-    source = f'\n\n@triton.jit(do_not_specialize=["at", "old", "new"])\ndef {name}({", ".join(given)}):\n{text}'
+    source = f'\n\n@triton.jit(do_not_specialize=["at", "old"])\ndef {name}({", ".join(given)}):\n{text}'
     return Printed(name, source, buffers, constants, lengths[-1], whole)
 
 

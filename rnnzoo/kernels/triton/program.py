@@ -10,9 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rnnzoo.cells.contract import Cell
-from rnnzoo.kernels.fused.gradients import Left, constant_gradients
-from rnnzoo.kernels.fused.lowering import Product
+from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient
 from rnnzoo.kernels.fused.plan import Body, Columns, Loop
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import Steps
@@ -29,7 +27,7 @@ class GpuProgram:
     """The loops of a traced cell, for whatever T, B and lengths."""
 
     def __init__(self, traced: Program):
-        self.plan, self.names, self.early, self.dtype = traced.plan, traced.names, traced.early, traced.dtype
+        self.plan, self.early, self.dtype = traced.plan, traced.early, traced.dtype
         self.bodies = print_bodies(self.plan, self.dtype == torch.float64)
         self.graphs = Graphs()
         self.lock = threading.RLock()
@@ -40,25 +38,16 @@ class GpuProgram:
         """The module of the bodies' kernels; written and imported at the first use."""
         return module(module_source(self.bodies))
 
-    def scan(self, cell: Cell, u: Tensor, s: Sequence[Tensor], steps: Steps) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What is emitted (N, ...), and the final states, from u (N, P) and the initial states (B, n)."""
-        own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-        constants = self._early_on(u.device)(*(own[n] for n in self.names))
-        inputs = (u, *s, *constants)
-        if torch.is_grad_enabled() and any(a.requires_grad for a in inputs):
-            h, *last = WholeSequence.apply(self, steps, len(s), *inputs)
-        else:
-            emitted = self.plan.emitted
-            finals = [f"l{k}" for k in range(len(s))]
-            given = {"u": u} | {f"s{k}": a for k, a in enumerate(s)}
-            p = self.call("infer", steps, given, constants, [emitted, *finals])
-            h, last = self.emitted(p, steps), [p[b].view_as(a) for b, a in zip(finals, s, strict=True)]
-        return h.view(steps.total, *self.plan.emitted_shape), tuple(last)
-
-    def emitted(self, p: Mapping[str, Tensor], steps: Steps) -> Tensor:
-        """(N, n): what the steps have emitted."""
-        h = p[self.plan.emitted]
-        return h[steps.batch :] if self.plan.emitted != "h" else h
+    def scan(self, u: Tensor, s: Sequence[Tensor], values: Sequence[Tensor], steps: Steps) -> Sequence[Tensor]:
+        """What is emitted (N, n) and the final states, from u (N, P), the initial states (B, n), and the values of
+        parameters and buffers."""
+        constants = self._early_on(u.device)(*values)
+        if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
+            return WholeSequence.apply(self, steps, len(s), u, *s, *constants)
+        given = {"u": u} | {f"s{k}": a for k, a in enumerate(s)}
+        finals = [f"l{k}" for k in range(len(s))]
+        p = self.call("infer", steps, given, constants, [self.plan.emitted, *finals])
+        return [p[self.plan.emitted], *(p[b].view_as(a) for b, a in zip(finals, s, strict=True))]
 
     def call(
         self, name: str, steps: Steps, given: Mapping[str, Tensor], constants: Sequence[Tensor], kept: Sequence[str]
@@ -72,9 +61,6 @@ class GpuProgram:
         def allocate(taken: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return self._buffers(loop, steps, taken, device)
 
-        def load(p: Mapping[str, Tensor]) -> None:
-            _load(loop, p, given)
-
         def launch(p: dict[str, Tensor], c: Sequence[Tensor]) -> dict[str, Tensor]:
             return self.launch(name, loop, steps, p, c)
 
@@ -83,39 +69,45 @@ class GpuProgram:
             if self.graphs.can(steps, device, len(loop.parts)):
                 key = name, steps.time, steps.batch, stream(device), device, torch.get_float32_matmul_precision()
                 with self.lock:
-                    found = self.graphs.replayed(key, allocate, load, launch, constants, kept)
+                    found = self.graphs.replayed(
+                        key, allocate, lambda p: _load(loop, p, given), launch, constants, kept
+                    )
                 if found is not None:
                     return found
-            swapped = {b for pair in loop.swaps for b in pair}
-            p = allocate({b: a for b, a in given.items() if b not in swapped})
-            load(p)
+            swapped = {b for pair in loop.swaps for b in pair}  # written to, so they must be copies
+            p = allocate({b: a.contiguous() for b, a in given.items() if b not in swapped})
+            _load(loop, p, {b: a for b, a in given.items() if b in swapped})
             return launch(p, constants)
 
     def launch(
         self, name: str, loop: Loop, steps: Steps, p: dict[str, Tensor], constants: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         """The loop over time on buffers; as the buffers are called after it."""
-        plan, T, B = self.plan, steps.time, steps.batch
+        plan, T = self.plan, steps.time
         alive, rows = steps.alive.tolist(), steps.rows.tolist()
         p = dict(p)
+        starts = {b: p[b] for b, buffer in loop.buffers.items() if buffer.kind == "start"}
+        pasts = {b: p["n" + b[1:]] for b in starts}  # after the first step the states before lie there
         for b in loop.buffers:
             if b in plan.accumulated:
                 p[b].zero_()
         for gemm in loop.ahead:
-            _product(_columns(p[gemm.operand.buffer], gemm.operand), gemm.product, constants, p[gemm.product.name])
+            m, turned = constants[gemm.product.constant], gemm.product.transposed
+            _product(_columns(p[gemm.operand.buffer], gemm.operand), m, turned, p[gemm.product.name])
         runs = [None if b is None else self._run(b, constants) for b in self.bodies[name]]
         for t in range(T - 1, -1, -1) if name == "backward" else range(T):
-            r, at = alive[t], rows[t]
-            old, new = B + rows[t - 1] if t else 0, B + at
-            first = {"seq": at, "block": at, "old": old, "new": new, "turn": 0}
+            r, at, old = alive[t], rows[t], rows[t - 1] if t else 0
+            first = {"seq": at, "block": at, "start": old, "turn": 0}
+            p |= pasts if t else starts
             for part, run in zip(loop.parts, runs, strict=True):
                 if isinstance(part, Body):
                     if run is not None:
-                        run(p, r, at, old, new)
+                        run(p, r, at, old)
                     continue
                 operand, out = part.operand, part.product.name
                 i, o = (first[loop.buffers[b].kind] for b in (operand.buffer, out))
-                _product(_columns(p[operand.buffer][i : i + r], operand), part.product, constants, p[out][o : o + r])
+                m, turned = constants[part.product.constant], part.product.transposed
+                _product(_columns(p[operand.buffer][i : i + r], operand), m, turned, p[out][o : o + r])
             going = alive[t + 1] if t + 1 < T else 0
             if name != "backward" and going < r:  # rows that end here leave their states behind
                 for k in range(len(plan.widths)):
@@ -123,7 +115,7 @@ class GpuProgram:
                     p[f"l{k}"][going:r] = p[f"n{k}"][o + going : o + r]
             for a, b in loop.swaps:
                 p[a], p[b] = p[b], p[a]
-        return p
+        return p | starts
 
     def _run(self, body: Printed, constants: Sequence[Tensor]) -> Callable[..., None]:
         """How a body is launched on some rows."""
@@ -133,26 +125,19 @@ class GpuProgram:
         blocks = -(-body.columns // block)
         warps = min(power_of_two(max(block // _PER_WARP, 1)), 16)
 
-        def run(p: Mapping[str, Tensor], r: int, at: int, old: int, new: int) -> None:
-            kernel[(r, blocks)](*(p[b] for b in body.buffers), *own, at, old, new, BLOCK=block, num_warps=warps)
+        def run(p: Mapping[str, Tensor], r: int, at: int, old: int) -> None:
+            kernel[(r, blocks)](*(p[b] for b in body.buffers), *own, at, old, BLOCK=block, num_warps=warps)
 
         return run
 
     def _buffers(
         self, loop: Loop, steps: Steps, taken: Mapping[str, Tensor], device: torch.device
     ) -> dict[str, Tensor]:
-        """(rows, width) of every buffer: of `taken` where it has the rows, else new."""
-        B, N = steps.batch, steps.total
-        rows = {"seq": N, "block": N, "old": B + N, "new": B + N, "turn": B}
-        p: dict[str, Tensor] = {}
+        """(rows, width) of every buffer: those in `taken`, and new ones."""
+        rows = {"seq": steps.total, "block": steps.total, "start": steps.batch, "turn": steps.batch}
+        p = dict(taken)
         for b, buffer in loop.buffers.items():
-            if buffer.kind == "weight" or b == "x":  # input products are computed where the input lies
-                continue
-            if b in taken and len(taken[b]) == rows[buffer.kind]:
-                p[b] = taken[b].contiguous()
-            elif buffer.kind == "new" and (s := "s" + b[1:]) in p:
-                p[b] = p[s]  # one memory
-            else:
+            if b not in p and buffer.kind != "weight" and b != "x":  # input products are computed where the input lies
                 p[b] = torch.empty(rows[buffer.kind], buffer.width, dtype=self.dtype, device=device)
         return p
 
@@ -177,15 +162,13 @@ class WholeSequence(torch.autograd.Function):
     def forward(ctx: Any, program: GpuProgram, steps: Steps, S: int, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         plan = program.plan
         s, constants = rest[:S], rest[S:]
-        finals, states = [f"l{k}" for k in range(S)], [f"s{k}" for k in range(S)]
-        given = {"u": u} | dict(zip(states, s, strict=True))
-        kept = {*finals, *states, *plan.saved, plan.emitted}
-        p = program.call("forward", steps, given, constants, sorted(kept))
+        finals, new = [f"l{k}" for k in range(S)], [f"n{k}" for k in range(S)]
+        given = {"u": u} | {f"s{k}": a for k, a in enumerate(s)}
+        p = program.call("forward", steps, given, constants, sorted({*finals, *new, *plan.saved, plan.emitted}))
         ctx.program, ctx.steps, ctx.S = program, steps, S
-        ctx.shapes = [a.shape for a in s]
-        saved = [p[b] for b in (*states, *plan.saved)]
-        ctx.save_for_backward(u if plan.reads_input else None, *constants, *saved)
-        return program.emitted(p, steps), *(p[b].view_as(a) for b, a in zip(finals, s, strict=True))
+        saved = [p[b] for b in (*new, *plan.saved)]
+        ctx.save_for_backward(u if plan.reads_input else None, *s, *constants, *saved)
+        return p[plan.emitted], *(p[b].view_as(a) for b, a in zip(finals, s, strict=True))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -202,41 +185,38 @@ class WholeSequence(torch.autograd.Function):
 def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
     """Gradients of u, of the initial states and of the constants."""
     program: GpuProgram = ctx.program
-    steps: Steps = ctx.steps
-    plan, S = program.plan, ctx.S
+    plan, S, C = program.plan, ctx.S, len(program.plan.gradients)
     u, *rest = ctx.saved_tensors
-    C = len(plan.gradients)
-    constants, saved = rest[:C], dict(zip((*(f"s{k}" for k in range(S)), *plan.saved), rest[C:], strict=True))
-    given = {"y": dy} | saved | {f"d{k}": a for k, a in enumerate(ds)}
+    s, constants, saved = rest[:S], rest[S : S + C], rest[S + C :]
+    given = dict(zip((*(f"n{k}" for k in range(S)), *plan.saved), saved, strict=True)) | {"y": dy}
+    given |= {f"s{k}": a.contiguous() for k, a in enumerate(s)} | {f"d{k}": a for k, a in enumerate(ds)}
     if u is not None:
-        given["u"] = u
+        given["u"] = u.contiguous()
     ends = [f"d{k}" for k in range(S)]
     made = [b for b in plan.backward.buffers if b[0] in "qa" or b == "du"]
-    p = program.call("backward", steps, given, constants, [*made, *ends])
-    left = Left({**given, **p}, steps)
-    du: Tensor | None = None
-    if ctx.needs_input_grad[3]:
-        du = p["du"]
-        for late in plan.late:
-            for k, gemm in enumerate(late.gemms):
-                into = du[:, late.column : late.column + gemm.product.length]
-                _product(left.rows(gemm.operand), gemm.product, constants, into, add=k > 0)
-    last = [p[b].view(shape) for b, shape in zip(ends, ctx.shapes, strict=True)]
+    p = program.call("backward", ctx.steps, given, constants, [*made, *ends])
+    left = Left(given | p, ctx.steps)
+    du = input_gradient(plan.late, left, constants, _product) if ctx.needs_input_grad[3] else None
+    last = [p[b].view_as(a) for b, a in zip(ends, s, strict=True)]
     return [du, *last, *constant_gradients(plan.gradients, left, ctx.needs_input_grad[4 + S :], _outer)]
 
 
-def _outer(left: Tensor, right: Tensor, sums: bool) -> tuple[Tensor, Tensor | None]:
-    return left.t() @ right, left.sum(0) if sums else None
+def _outer(pieces: Sequence[tuple[Tensor, Tensor]], *, sums: bool) -> tuple[Tensor, None]:
+    """The sum over pieces of leftᵀ @ right; the sum of left's rows is no by-product here."""
+    (left, right), *others = pieces
+    out = left.t() @ right
+    for left, right in others:
+        out.addmm_(left.t(), right)
+    return out, None
 
 
 def _columns(a: Tensor, at: Columns) -> Tensor:
     return a[:, at.column : at.column + at.width]
 
 
-def _product(a: Tensor, product: Product, constants: Sequence[Tensor], out: Tensor, add: bool = False) -> None:
-    """Writes rows @ parameter to `out`, or adds it."""
-    m = constants[product.constant]
-    m = m.t() if product.transposed else m
+def _product(a: Tensor, m: Tensor, turned: bool, out: Tensor, *, add: bool = False) -> None:
+    """Writes a @ m, or a @ mᵀ where it is turned, to `out`, or adds it."""
+    m = m.t() if turned else m
     if add:
         torch.addmm(out, a, m, out=out)
     else:
@@ -244,10 +224,9 @@ def _product(a: Tensor, product: Product, constants: Sequence[Tensor], out: Tens
 
 
 def _load(loop: Loop, p: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Copies what is given to where a loop starts with it, unless it lies there."""
+    """Copies what is given to where a loop starts with it."""
     for b, a in given.items():
-        if p[b].data_ptr() != a.data_ptr():
-            p[b][: len(a)] = a
+        p[b].copy_(a)
     # both start with it: a row that is not alive yet keeps it, whichever is read when it comes alive
     for b, other in loop.swaps:
         if b in given:

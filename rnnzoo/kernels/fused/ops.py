@@ -1,0 +1,142 @@
+"""The loops as operations of torch.library: one node in autograd, in torch.compile and in torch.export."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.fused.program import Program
+from rnnzoo.kernels.fused.steps import steps_of
+
+PROGRAMS: dict[str, Program] = {}  # by key, for the life of the process: what was compiled or exported may call any
+SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
+
+_LIB = torch.library.Library("rnnzoo", "DEF")
+# -> what is emitted (N, n), the final states, and where `keep`, what the backward reads; sizes: as a PackedSequence's
+_LIB.define("scan(str program, Tensor u, Tensor[] s, Tensor[] constants, Tensor? sizes, bool keep) -> Tensor[]")
+# -> the gradients of u, s and constants, in turn; an empty one where none is wanted
+_LIB.define(
+    "scan_backward(str program, Tensor dy, Tensor[] ds, Tensor? u, Tensor[] s, Tensor[] constants, Tensor[] new,"
+    " Tensor[] kept, Tensor? sizes, bool[] wanted) -> Tensor[]"
+)
+
+
+def scan(program: Program, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], sizes: Tensor | None) -> Any:
+    """What is emitted (N, n) and the final states, from u (N, P), the initial states and the constants."""
+    return torch.ops.rnnzoo.scan(program.key, u, list(s), list(constants), sizes, False)
+
+
+def _program(key: str) -> Program:
+    found = PROGRAMS.get(key)
+    if found is None:
+        raise RnnZooError(f"no program {key!r} in this process: run the RNN once on its own before what was exported")
+    return found
+
+
+@torch.library.impl(_LIB, "scan", "CPU")
+def _scan(
+    key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
+) -> list[Tensor]:
+    program, steps = _program(key), steps_of(len(u), len(s[0]), sizes)
+    program.check(u, s, steps)
+    return (program.forward if keep else program.infer)(u, s, constants, steps)
+
+
+@torch.library.impl(_LIB, "scan_backward", "CPU")
+def _scan_backward(
+    key: str,
+    dy: Tensor,
+    ds: list[Tensor],
+    u: Tensor | None,
+    s: list[Tensor],
+    constants: list[Tensor],
+    new: list[Tensor],
+    kept: list[Tensor],
+    sizes: Tensor | None,
+    wanted: list[bool],
+) -> list[Tensor]:
+    steps = steps_of(len(dy), len(s[0]), sizes)
+    found = _program(key).backward(dy, ds, u, s, constants, new, kept, steps, wanted)
+    return [dy.new_empty(0) if a is None else a for a in found]
+
+
+@torch.library.register_fake("rnnzoo::scan", lib=_LIB)
+def _scan_fake(
+    key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
+) -> list[Tensor]:
+    program = _program(key)
+    out = [u.new_empty(u.shape[0], program.plan.output_width), *(torch.empty_like(a) for a in s)]
+    return out + [u.new_empty(n) for n in program.sizes_kept(u.shape[0])] if keep else out
+
+
+@torch.library.register_fake("rnnzoo::scan_backward", lib=_LIB)
+def _scan_backward_fake(
+    key: str,
+    dy: Tensor,
+    ds: list[Tensor],
+    u: Tensor | None,
+    s: list[Tensor],
+    constants: list[Tensor],
+    new: list[Tensor],
+    kept: list[Tensor],
+    sizes: Tensor | None,
+    wanted: list[bool],
+) -> list[Tensor]:
+    program = _program(key)
+    shapes = [(dy.shape[0], program.plan.input_width), *(a.shape for a in s), *(a.shape for a in constants)]
+    there = [True] * (1 + len(s)) + [bool(g.outer or g.rows) for g in program.plan.gradients]
+    return [dy.new_empty(z if a and b else 0) for z, a, b in zip(shapes, wanted, there, strict=True)]
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, key: str, S: int, sizes: Tensor | None, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        s, constants = list(rest[:S]), list(rest[S:])
+        with torch._C._AutoDispatchBelowAutograd():
+            h, *out = torch.ops.rnnzoo.scan(key, u, s, constants, sizes, True)
+        plan = _program(key).plan
+        last, behind = out[:S], out[S:]
+        further = iter(behind)
+        new = [h if plan.emitted == f"n{k}" else next(further) for k in range(S)]
+        kept = list(further)
+        ctx.key, ctx.sizes, ctx.counts = key, sizes, (S, len(constants), len(new))
+        ctx.save_for_backward(u if plan.reads_input else None, *s, *constants, *new, *kept)
+        return h, *last
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        u, *saved = ctx.saved_tensors
+        groups, at = [], 0
+        for n in ctx.counts:
+            groups.append(saved[at : at + n])
+            at += n
+        wanted = list(ctx.needs_input_grad[3:])
+        with torch._C._AutoDispatchBelowAutograd():
+            found = torch.ops.rnnzoo.scan_backward(
+                ctx.key, grads[0], list(grads[1:]), u, *groups, saved[at:], ctx.sizes, wanted
+            )
+        there = [a if need and a.numel() else None for a, need in zip(found, wanted, strict=True)]
+        if torch.is_grad_enabled():
+            # create_graph: the error stands where somebody goes on to differentiate
+            late = torch._C._functions.DelayedError(SECOND.encode(), len(there))
+            tracked: list[Any] = [None if a is None else a.detach().requires_grad_() for a in there]
+            there = list(late(*tracked))
+        return None, None, None, *there
+
+
+@torch.library.impl(_LIB, "scan", "Autograd")
+def _scan_autograd(
+    key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
+) -> list[Tensor]:
+    if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
+        return list(_Scan.apply(key, len(s), sizes, u, *s, *constants))
+    with torch._C._AutoDispatchBelowAutograd():
+        return torch.ops.rnnzoo.scan(key, u, s, constants, sizes, keep)
+
+
+@torch.library.impl(_LIB, "scan_backward", "Autograd")
+def _scan_backward_autograd(*given: Any) -> list[Tensor]:
+    with torch._C._AutoDispatchBelowAutograd():
+        return torch.ops.rnnzoo.scan_backward(*given)
