@@ -35,7 +35,9 @@ class Program:
         self.names, self.early = traced.names, traced.early
         self.plan = plan = Plan(traced, shapes)
         self.source = print_c(plan, self.dtype == torch.float64)
-        told = (self.source, shapes.fields, plan.emitted_shape, plan.gradients, plan.late)
+        # what is made of parameters alone is not in C
+        early = self.names, self.early.code, [(n, a.tolist()) for n, a in self.early.named_buffers()]
+        told = (self.source, shapes.fields, plan.emitted_shape, plan.gradients, plan.late, early)
         self.key = f"{type(cell).__name__}-{hashlib.sha256(repr(told).encode()).hexdigest()[:24]}"
 
     @cached_property
