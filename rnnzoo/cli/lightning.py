@@ -171,11 +171,13 @@ class ZooCLI(LightningCLI):
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
-        self.model.try_out()
+        with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
+            self.model.try_out()
+            report = self.model.report()
         if isinstance(self.datamodule, CharTextData | SeriesData):
             self.datamodule.train_dataloader()
             self.datamodule.val_dataloader()
-        say(self.model.report())
+        say(report)
 
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""

@@ -46,6 +46,10 @@ class Kernel:
         """An estimate of forward and backward in milliseconds; only the order among kernels matters."""
         raise NotImplementedError(f"kernel {self.name} gives no cost")
 
+    def remark(self, work: Work) -> str:
+        """What ``explain`` adds to the cost of a `work` that this kernel can run."""
+        return ""
+
     def run(self, work: Work) -> tuple[Tensor, Any]:
         """Outputs, laid out as x, and the final state in torch's shapes."""
         raise NotImplementedError(f"kernel {self.name} does not run")

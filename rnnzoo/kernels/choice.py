@@ -53,7 +53,8 @@ class Row(NamedTuple):
 
     kernel: str
     why_not: str | None
-    milliseconds: float | None
+    milliseconds: float | None = None
+    remark: str = ""
 
 
 class Explanation(NamedTuple):
@@ -64,9 +65,9 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         lines = [f"runs by {self.chosen!r} (estimates of forward and backward; only their order matters)"]
-        for kernel, why_not, ms in self.rows:
-            mark = "->" if kernel == self.chosen else "  "
-            lines.append(f"{mark} {kernel:12} {f'cannot: {why_not}' if why_not else f'can, about {ms:.3g} ms'}")
+        for kernel, why_not, ms, remark in self.rows:
+            said = f"cannot: {why_not}" if why_not else "; ".join(filter(None, (f"can, about {ms:.3g} ms", remark)))
+            lines.append(f"{'->' if kernel == self.chosen else '  '} {kernel:12} {said}")
         return "\n".join(lines)
 
 
@@ -75,5 +76,6 @@ def explain(name: str, work: Work) -> Explanation:
     rows = []
     for kernel in KERNELS.values():
         reason = kernel.why_not(work)
-        rows.append(Row(kernel.name, reason, None if reason else kernel.cost(work)))
+        can = () if reason else (kernel.cost(work), kernel.remark(work))
+        rows.append(Row(kernel.name, reason, *can))
     return Explanation(choose(name, work).name, tuple(rows))

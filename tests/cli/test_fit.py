@@ -29,6 +29,14 @@ def test_a_quick_run_says_what_ran_what_was_reached_and_where_the_checkpoint_lie
     assert "Traceback" not in lm_run.answer.err
 
 
+@pytest.mark.parametrize(("precision", "kernel"), [("bf16-mixed", "native"), ("32-true", "fused")])
+def test_the_kernel_that_is_said_to_run_is_that_of_the_precision(zoo, text_file, precision, kernel):
+    given = [*TINY_LM, f"--data.dataset={text_file}", "--model.hidden_size=96", "--trainer.max_steps=2", *BRIEF]
+    answer = zoo("fit", *given, f"--trainer.precision={precision}", "--data.batch_size=32", "--model.cell=lstm")
+    assert answer.status == 0, answer.err
+    assert f"runs by kernel '{kernel}'" in answer.out
+
+
 def test_a_run_leaves_its_config_its_metrics_and_two_checkpoints(lm_run):
     there = sorted(str(p.relative_to(lm_run.folder)) for p in lm_run.folder.rglob("*") if p.is_file())
     run = "runs/char_lm/version_0"

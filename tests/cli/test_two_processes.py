@@ -14,7 +14,9 @@ def held_out(answer) -> float:
 
 
 def test_a_language_model_reaches_on_two_processes_what_it_reaches_on_one(tmp_path, lm_run, text_file):
-    two = shell("fit", *TINY_LM, f"--data.dataset={text_file}", *TWO, cwd=tmp_path)
+    given = [*TINY_LM, f"--data.dataset={text_file}", "--model.kernel=fused"]
+    two = shell("fit", *given, *TWO, cwd=tmp_path)
+    assert "runs by kernel 'fused'" in two.out
     assert held_out(two) == pytest.approx(held_out(lm_run.answer), abs=2e-3)
     assert two.out.count("held-out") == 1
 
@@ -33,3 +35,14 @@ def test_predictions_of_two_processes_are_those_of_one(tmp_path, lm_run, text_fi
     assert one.position.equals(two.position)
     assert one.token.equals(two.token)
     assert (one.log_prob - two.log_prob).abs().max() < 1e-5
+
+
+def test_a_forecasters_predictions_of_two_processes_are_those_of_one(tmp_path, forecast_run, series_file, zoo):
+    given = [*TINY_FORECASTER, f"--data.dataset={series_file}", "--data.column=load"]
+    given += [f"--ckpt_path={forecast_run.checkpoint}"]
+    assert shell("predict", *given, *TWO, "--predictions.path=two.parquet", cwd=tmp_path).status == 0
+    assert zoo("predict", *given, "--predictions.path=one.parquet").status == 0
+    one, two = pq.read_table("one.parquet").to_pandas(), pq.read_table("two.parquet").to_pandas()
+    keys = ["origin", "step"]
+    assert one[keys].equals(two[keys])
+    assert (one.drop(columns=keys) - two.drop(columns=keys)).abs().max().max() < 1e-4

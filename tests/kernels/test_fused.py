@@ -71,6 +71,24 @@ def test_threads_share_the_rows(threads, dtype):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("name", ["lstm", "cho_gru", "layer norm"])
+def test_threads_share_the_columns_where_rows_are_few(name, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for B, lengths in ((1, None), (3, None), (3, [7, 2, 1]), (7, [7, 1, 4, 2, 2, 7, 3])):
+            rnn, x, hx, inputs = work(CELLS[name], (7, B, 250, 260), torch.float64)
+            compare(rnn, x, hx, lengths, inputs, 1e-10)
+            with torch.no_grad():
+                rnn.kernel = "fused"
+                y = rnn(x, hx, lengths=lengths)[0]
+                rnn.kernel = "reference"
+                torch.testing.assert_close(y, rnn(x, hx, lengths=lengths)[0])
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_gradients_equal_finite_differences():
     rnn, x, hx, _ = work(CELLS["cho_gru"], (4, 2, 2, 3), torch.float64)
     rnn.kernel = "fused"

@@ -269,3 +269,9 @@ def _runs(rnn, x):
     except RnnZooError:
         return False
     return True
+
+
+def test_explain_says_what_is_kept_for_the_backward():
+    for name, kept in (("rnn", 1), ("lstm", 7), ("gru", 5)):  # h; h, c, four gates and tanh c; h, r, z, n and R h
+        rnn = RNN(name, 3, 5, 2)
+        assert f"; keeps {kept} numbers a step and unit for the backward" in str(rnn.explain(X)), name

@@ -55,10 +55,10 @@ def everywhere():
 
 
 @pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid], ids=["tanh", "sigmoid"])
-def test_tanh_and_sigmoid_are_within_a_few_ulp_in_float32(function):
+def test_tanh_and_sigmoid_are_within_two_ulp_and_a_quarter_in_float32(function):
     x = everywhere()
     x = x[:, x[0] > -87] if function is torch.sigmoid else x  # below, torch's own is a denormal
-    assert ulps(apply(function, x), x, function) <= 4
+    assert ulps(apply(function, x), x, function) <= 2.25
 
 
 @pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid, torch.exp], ids=["tanh", "sigmoid", "exp"])

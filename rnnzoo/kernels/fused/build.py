@@ -37,14 +37,15 @@ def compiler() -> tuple[str, str]:
     raise BuildError("no C compiler (gcc) is on PATH")
 
 
-def library(source: str) -> ctypes.CDLL:
-    """`source` compiled, from the cache where it is there and whole.
+def library(source: str, *more: str) -> ctypes.CDLL:
+    """`source` compiled, with `more` flags, from the cache where it is there and whole.
 
     Raises:
         BuildError: no compiler, or one that fails.
     """
     path, version = compiler()
-    flags = [*_flags(), *_libraries()]
+    before = [*_flags(), *more]
+    flags = [*before, *_libraries()]
     key = hashlib.sha256("\n".join([source, version, _processor(), *flags]).encode()).hexdigest()[:24]
     name = f"fused-{key}.so"
     folder = kernel_folder(name)
@@ -57,7 +58,7 @@ def library(source: str) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="fused-", dir=folder) as aside:
         code, made = Path(aside) / "kernel.c", Path(aside) / name
         code.write_text(source)
-        _run([path, *flags[: len(_flags())], str(code), "-o", str(made), *_libraries()])
+        _run([path, *before, str(code), "-o", str(made), *_libraries()])
         with made.open("ab") as file:
             file.write(hashlib.sha256(made.read_bytes()).digest())
         os.replace(made, target)

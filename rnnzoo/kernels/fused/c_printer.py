@@ -40,7 +40,7 @@ _PRELUDE = r"""
 typedef struct { const real *w; long n, k, ld, turned; real *packed; } weight;
 static long (*panels)(long);
 static void (*pack)(const weight *, long, long);
-static void (*gemm)(const weight *, long, const real *, long, real *, long, int);
+static void (*gemm)(const weight *, long, long, long, const real *, long, real *, long, int);
 void connect(void **f) { panels = f[0]; pack = f[1]; gemm = f[2]; }
 """
 
@@ -55,15 +55,20 @@ float sinf(float);
 float cosf(float);
 #endif
 
+#if defined(__FMA__) || defined(__aarch64__)
+#define FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FMA(a, b, c) ((a) * (b) + (c))
+#endif
 /* x - n ln 2 in two steps, and the rest of the series of exp behind its 1: within 2 ulp of a relative error */
 static inline float reduced(float x, float n) {
-  float r = x - n * 0.693145751953125f;
-  return r - n * 1.428606765330187e-6f;
+  return FMA(n, -1.428606765330187e-6f, FMA(n, -0.693145751953125f, x));
 }
 static inline float series(float r) {
-  float p = 1.f / 5040;
-  p = p * r + 1.f / 720; p = p * r + 1.f / 120; p = p * r + 1.f / 24; p = p * r + 1.f / 6; p = p * r + .5f;
-  return p * r * r + r;
+  float p = FMA(r, 1.f / 40320, 1.f / 5040);
+  p = FMA(p, r, 1.f / 720); p = FMA(p, r, 1.f / 120); p = FMA(p, r, 1.f / 24);
+  p = FMA(p, r, 1.f / 6); p = FMA(p, r, .5f);
+  return FMA(p * r, r, r);
 }
 static inline float power_of_two(int32_t n) { int32_t bits = (n + 127) << 23; float f; memcpy(&f, &bits, 4); return f; }
 static inline float ex(float x) {
@@ -77,7 +82,7 @@ static inline float sg(float x) { return 1.f / (1.f + ex(-x)); }
 static inline float th(float x) {
   float a = 2.f * fabsf(x); a = a > 20.f ? 20.f : a;
   float n = rintf(a * 1.44269504f), scale = power_of_two((int32_t)n);
-  float e = scale * series(reduced(a, n)) + (scale - 1.f);
+  float e = FMA(scale, series(reduced(a, n)), scale - 1.f);
   return copysignf(e / (e + 2.f), x);
 }
 """
@@ -96,13 +101,16 @@ static inline real mn(real a, real b) { return a < b || a != a ? a : b; }
 
 _SHARE = r"""
 /* alive: (T,) rows at each step; rows: (T,) rows before it; bounds: (threads + 1,) the rows that each thread owns;
-   block: steps whose input products are computed at once */
+   block: steps whose input products are computed at once. Where there are too few rows to own, a team of threads
+   shares the columns of every product, and waits for its members after each part of a step. */
+#define PART(w) panels(w->n) * me / team, panels(w->n) * (me + 1) / team
+#define WAIT if (team > 1) { _Pragma("omp barrier") }
 #define SHARE(name) \
-void name(long T, long B, long threads, long block, const long *bounds, const long *alive, const long *rows, \
-          real **p, const real **c, const weight *w, long weights) { \
+void name(long T, long B, long threads, long team, long block, const long *bounds, const long *alive, \
+          const long *rows, real **p, const real **c, const weight *w, long weights) { \
   if (threads < 2) { \
     for (long i = 0; i < weights; i++) pack(w + i, 0, panels(w[i].n)); \
-    name##_rows(T, B, block, bounds[0], bounds[1], alive, rows, p, c, w); \
+    name##_rows(T, B, 0, 1, block, bounds[0], bounds[1], alive, rows, p, c, w); \
     return; \
   } \
   _Pragma("omp parallel num_threads(threads)") { \
@@ -111,8 +119,14 @@ void name(long T, long B, long threads, long block, const long *bounds, const lo
       _Pragma("omp for nowait") for (long q = 0; q < last; q++) pack(w + i, q, q + 1); \
     } \
     _Pragma("omp barrier") \
-    _Pragma("omp for schedule(static, 1)") for (long i = 0; i < threads; i++) \
-      name##_rows(T, B, block, bounds[i], bounds[i + 1], alive, rows, p, c, w); \
+    if (team > 1 && omp_get_num_threads() == team) \
+      name##_rows(T, B, omp_get_thread_num(), team, block, 0, B, alive, rows, p, c, w); \
+    else if (team > 1) { \
+      if (omp_get_thread_num() == 0) name##_rows(T, B, 0, 1, block, 0, B, alive, rows, p, c, w); \
+    } else { \
+      _Pragma("omp for schedule(static, 1)") for (long i = 0; i < threads; i++) \
+        name##_rows(T, B, 0, 1, block, bounds[i], bounds[i + 1], alive, rows, p, c, w); \
+    } \
   } \
 }
 """
@@ -161,15 +175,15 @@ def _function(plan: Plan, name: str, loop: Loop, end: str) -> str:
     ahead = _ahead(loop, order) if loop.ahead else ""
     times = "for(long t=T-1;t>=0;t--)" if back else "for(long t=0;t<T;t++)"
     return f"""
-static void {name}_rows(long T,long B,long block,long lo,long hi,const long*alive,const long*rows,real**given,
- const real**c,const weight*w){{
+static void {name}_rows(long T,long B,long me,long team,long block,long lo,long hi,const long*alive,
+ const long*rows,real**given,const real**c,const weight*w){{
 real*p[{N}];memcpy(p,given,sizeof p);{constants}{named}
 long done=0;
 {times}{{
 const long r0=lo,r1=alive[t]<hi?alive[t]:hi,at=rows[t];
 if(r1>r0){{{ahead}{pointers}
 {parts}
-{end}}}
+if(me==0){{{end}}}}}
 done+=r1>r0?r1-r0:0;
 {swaps}}}}}
 SHARE({name})
@@ -180,14 +194,14 @@ def _gemm(part: Gemm, loop: Loop) -> str:
     p, operand = part.product, part.operand
     n = loop.buffers[operand.buffer].width
     a = f"{operand.buffer}+r0*{n}+{operand.column}"
-    return f"gemm({p.weight},r1-r0,{a},{n},{p.name}+r0*{p.length},{p.length},0);"
+    return f"gemm({p.weight},PART({p.weight}),r1-r0,{a},{n},{p.name}+r0*{p.length},{p.length},0);WAIT"
 
 
 def _ahead(loop: Loop, order: list[str]) -> str:
     """At the first step of a block: its rows side by side, and their products."""
     n = loop.buffers["u"].width
     gemms = "".join(
-        f"gemm({g.product.weight},m,a+{g.operand.column},{n},"
+        f"gemm({g.product.weight},PART({g.product.weight}),m,a+{g.operand.column},{n},"
         f"p[{order.index(g.product.name)}]+block*lo*{g.product.length},{g.product.length},0);"
         for g in loop.ahead
     )
@@ -196,10 +210,10 @@ def _ahead(loop: Loop, order: list[str]) -> str:
 long m=0;const real*a={u}+(at+lo)*{n};
 for(long z=t;z<T&&z<t+block&&alive[z]>lo;z++){{
 const long more=(alive[z]<hi?alive[z]:hi)-lo;
-if(block>1)memcpy({x}+(block*lo+m)*{n},{u}+(rows[z]+lo)*{n},more*{n}*sizeof(real));
+if(block>1&&me==0)memcpy({x}+(block*lo+m)*{n},{u}+(rows[z]+lo)*{n},more*{n}*sizeof(real));
 m+=more;}}
-if(block>1)a={x}+block*lo*{n};
-{gemms}done=0;}}
+if(block>1){{a={x}+block*lo*{n};WAIT}}
+{gemms}done=0;WAIT}}
 """
 
 
@@ -223,11 +237,11 @@ def _body(loop: Loop, body: Body) -> str:
             return _number(e.args[0])
         if e.op in ("vector", "entry"):
             return f"c{e.args[0]}[{e.args[1]}{'+j' if e.op == 'vector' else ''}]"
-        if e.op in ("leaf", "at"):
-            return place(e.args[0], e.args[1], e.op == "at")
         if (e, n) in body.held:
             buffer, column = body.held[e, n]
             return place(buffer, column, e.scalar)
+        if e.op in ("leaf", "at"):
+            return place(e.args[0], e.args[1], e.op == "at")
         if e.op == "reduce":
             name = _reduction(e, f"e{next(fresh)}", lines)
         else:
@@ -267,7 +281,7 @@ def _body(loop: Loop, body: Body) -> str:
     columns = "".join(
         f'\n_Pragma("omp simd")for(long j=0;j<{n};j++){{{"".join(lines)}}}' for n, (lines, _) in loops.items()
     )
-    return f"for(long r=r0;r<r1;r++){{{''.join(once)}{columns}}}"
+    return f"if(me==0)for(long r=r0;r<r1;r++){{{''.join(once)}{columns}}}\nWAIT"
 
 
 def _number(value: float) -> str:

@@ -99,11 +99,11 @@ static void of_block(long mr, long k, const real *a, const real *b, real *c, lon
   switch (mr) { CASES }
 }
 
-/* c (m, n) = or += a (m, k) @ w */
-void gemm(const weight *w, long m, const real *a, long lda, real *c, long ldc, int add) {
+/* c (m, n) = or += a (m, k) @ w, in the columns of the panels from `first` to `last` */
+void gemm(const weight *w, long first, long last, long m, const real *a, long lda, real *c, long ldc, int add) {
   const long n = w->n, blocks = (m + MR - 1) / MR;
   for (long p = 0; p < w->k; p += KC)
-    for (long q = 0; q * NR < n; q++)
+    for (long q = first; q < last; q++)
       for (long i = 0; i < blocks; i++) { /* as even as can be: a tile of one row costs as much as one of five */
         long r = m * i / blocks, mr = m * (i + 1) / blocks - r;
         of_rows(mr, least(w->k - p, KC), a + r * lda + p, lda, w->packed + (q * w->k + p) * NR, c + r * ldc + q * NR,
@@ -120,7 +120,7 @@ void gemm_all(long threads, const weight *w, long m, const real *a, long lda, re
 #pragma omp for
     for (long q = 0; q < last; q++) pack(w, q, q + 1);
 #pragma omp for schedule(dynamic, 1)
-    for (long r = 0; r < m; r += ROWS) gemm(w, least(m - r, ROWS), a + r * lda, lda, c + r * ldc, ldc, add);
+    for (long r = 0; r < m; r += ROWS) gemm(w, 0, last, least(m - r, ROWS), a + r * lda, lda, c + r * ldc, ldc, add);
   }
 }
 

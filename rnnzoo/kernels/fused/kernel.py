@@ -41,7 +41,7 @@ class Fused(LayerKernel):
         dtype = work.cells[0].like(work.x).dtype
         if work.x.device.type != "cpu":
             return f"it runs on a CPU, and x lies on {work.x.device}"
-        if torch.is_autocast_enabled("cpu"):
+        if _autocast(work.x):
             if torch.get_autocast_dtype("cpu") == torch.float16:
                 return "under autocast it stands in for bfloat16, which float32 is never worse than, not for float16"
             with torch.autocast("cpu", enabled=False):
@@ -68,11 +68,19 @@ class Fused(LayerKernel):
             return math.inf  # what others load has no need of rnnzoo then; by its name it is exported as one operation
         return milliseconds(work, RATE) + (START + STEP * work.layout.time) * len(work.cells)
 
+    def remark(self, work: Work) -> str:
+        kept = []
+        for k, cell in enumerate(work.cells):
+            dtype = work.x.dtype if k < len(work.layers[0]) and not _autocast(work.x) else cell.like(work.x).dtype
+            found = self._prepared(cell, dtype, work.x.dim() - 1, work.inputs)
+            if not isinstance(found, str):
+                kept.append(PROGRAMS[found.key].plan.floats_saved / cell.hidden_size)
+        return f"keeps {sum(kept) / len(kept):.3g} numbers a step and unit for the backward" if kept else ""
+
     def run(self, work: Work) -> tuple[Tensor, Any]:
-        device = work.x.device.type
-        if not torch.is_autocast_enabled(device):
+        if not _autocast(work.x):
             return super().run(work)
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(work.x.device.type, enabled=False):
             return super().run(_unnarrowed(work))
 
     def layer(self, cell: Cell, x: Tensor, inputs: Mapping[str, Tensor], s: Any, layout: Layout) -> tuple[Tensor, Any]:
@@ -117,6 +125,10 @@ class Prepared(NamedTuple):
 
     key: str
     whole: bool
+
+
+def _autocast(x: Tensor) -> bool:
+    return torch.is_autocast_enabled(x.device.type)
 
 
 def _unnarrowed(work: Work) -> Work:

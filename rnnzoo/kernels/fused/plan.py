@@ -278,6 +278,7 @@ class Plan:
                 if e.op != "const":
                     held[e, n] = f"n{k}", at
                 at += n
+        products = {p.name: p.length for p in forward}  # of which a part of the columns may be all that is read
         seen = set()
         todo = [part for row in (*(s.row for s in stores), *(p.row for p in backward)) for part in row]
         while todo:
@@ -285,11 +286,11 @@ class Plan:
             if part in seen:
                 continue
             seen.add(part)
-            if e.op in ("leaf", "at"):
-                read.add(e.args[0])
-            elif part in held:
+            if part in held:
                 read.add(held[part][0])
-            elif part in of_forward and e.op in COSTLY and not e.scalar:
+            elif e.op in ("leaf", "at") and not (e.op == "leaf" and n < products.get(e.args[0], 0)):
+                read.add(e.args[0])
+            elif e.op == "leaf" or (part in of_forward and e.op in COSTLY and not e.scalar):
                 held[part] = f"k{len(kept)}", 0
                 kept.append(Store(f"k{len(kept)}", ((e, n),)))
             else:

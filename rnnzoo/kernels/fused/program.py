@@ -23,6 +23,10 @@ from rnnzoo.kernels.fused.trace import Shapes, trace
 _BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
 
 
+_SHARED = 60_000  # elements of a matrix: to wait for each other costs more than half of a smaller one's product
+_TEAM = 8
+
+
 class Program:
     """The loops of one cell with its sizes and constants, in one dtype, for whatever T, B and lengths.
 
@@ -43,7 +47,8 @@ class Program:
     @cached_property
     def compiled(self) -> ctypes.CDLL:
         """The library; compiled at the first use, not before."""
-        lib = library(self.source)
+        # what a loop computes again must equal what another has computed, or `x == x.amax()` would be false
+        lib = library(self.source, "-ffp-contract=off")
         self.products.connect(lib)
         return lib
 
@@ -125,8 +130,8 @@ class Program:
     ) -> None:
         """Runs a loop on `tensors`, to which it adds the buffers that they lack."""
         lib, B = self.compiled, steps.batch
-        threads = max(1, min(torch.get_num_threads(), B // 4))
-        bounds = steps.bounds(threads)
+        threads, team = self._threads(loop, constants, B)
+        bounds = steps.bounds(1 if team > 1 else threads)
         fewest = min((b - a for a, b in pairwise(bounds) if b > a), default=1)
         block = 1 if 2 * fewest >= _BLOCK else min(-(-_BLOCK // fewest), steps.time)
         rows = {"seq": steps.total, "start": B, "turn": B, "block": block * B}
@@ -143,6 +148,7 @@ class Program:
             ctypes.c_long(steps.time),
             ctypes.c_long(B),
             ctypes.c_long(threads),
+            ctypes.c_long(team),
             ctypes.c_long(block),
             (ctypes.c_long * len(bounds))(*bounds),
             ctypes.c_void_p(steps.alive.data_ptr()),
@@ -152,6 +158,19 @@ class Program:
             weights,
             ctypes.c_long(len(weights)),
         )
+
+    @staticmethod
+    def _threads(loop: Loop, constants: Sequence[Tensor], B: int) -> tuple[int, int]:
+        """How many threads run, and of how many the teams are that share the columns of a product."""
+        there = torch.get_num_threads()
+        owners = max(1, min(there, B // 4))
+        if owners > 1 or there == 1:
+            return owners, 1
+        products = [constants[int(b[1:-1])] for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
+        if not products or min(m.numel() for m in products) < _SHARED:
+            return 1, 1
+        team = min(there, _TEAM)
+        return team, team
 
 
 def _copy(a: Tensor) -> Tensor:

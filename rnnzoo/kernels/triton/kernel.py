@@ -35,7 +35,7 @@ class Triton(fused.Fused):
             return "torch.compile and export cannot see into it"
         if x.device.type != "cuda" and not (x.device.type == "cpu" and available.interpreted()):
             return f"it runs on a CUDA device, and x lies on {x.device}"
-        if torch.is_autocast_enabled(x.device.type):
+        if fused._autocast(x):
             with torch.autocast(x.device.type, enabled=False):
                 return self.why_not(fused._unnarrowed(work))
         if dtype not in (torch.float32, torch.float64):

@@ -139,13 +139,13 @@ class _Printer:
         if e.op in ("vector", "entry"):
             self.constants.add(e.args[0])
             return self._load(f"c{e.args[0]}", e.args[1], n, e.op == "entry")
-        if e.op in ("leaf", "at"):
-            self.read.add(e.args[0])
-            return self._load(e.args[0], e.args[1], n, e.op == "at")
         if (e, n) in self.held:
             buffer, column = self.held[e, n]
             self.read.add(buffer)
             return self._load(buffer, column, n, e.scalar)
+        if e.op in ("leaf", "at"):
+            self.read.add(e.args[0])
+            return self._load(e.args[0], e.args[1], n, e.op == "at")
         if e.op == "reduce":
             return self._reduction(*e.args)
         operands = [self._name_of(a, n) for a in e.operands]

@@ -125,8 +125,11 @@ class GpuProgram:
         blocks = -(-body.columns // block)
         warps = min(power_of_two(max(block // _PER_WARP, 1)), 16)
 
+        # no fusion: what a body computes again must equal what another has computed, or `x == x.amax()` would be false
+        options = {"BLOCK": block, "num_warps": warps, "enable_fp_fusion": False}
+
         def run(p: Mapping[str, Tensor], r: int, at: int, old: int) -> None:
-            kernel[(r, blocks)](*(p[b] for b in body.buffers), *own, at, old, BLOCK=block, num_warps=warps)
+            kernel[(r, blocks)](*(p[b] for b in body.buffers), *own, at, old, **options)
 
         return run
 
