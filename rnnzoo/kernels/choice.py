@@ -1,5 +1,6 @@
 """Which kernel runs: the one asked for, or the cheapest of those that can."""
 
+import importlib.util
 from typing import NamedTuple
 
 from rnnzoo.cells.registry import kind, name_of
@@ -11,6 +12,11 @@ from rnnzoo.kernels.native import Native
 from rnnzoo.kernels.reference import Reference
 
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (Fused(), Native(), LinearScan(), Reference())}
+
+if importlib.util.find_spec("triton") is not None:  # found, not imported: that takes a second
+    from rnnzoo.kernels.triton import Triton
+
+    KERNELS["triton"] = Triton()
 
 
 def check_kernel(name: str) -> str:

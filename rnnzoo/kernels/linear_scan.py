@@ -18,13 +18,18 @@ RATE, STEP = 60.0, 0.014  # GFLOP/s, and ms of one step of one cell
 class Scan(torch.autograd.Function):
     """h_t = a_t h_{t-1} + b_t over (T, B, H); its gradient is the same recurrence, from the end to the start.
 
-    One autograd node: of T steps only a and h are kept. On a CPU a loop in place is the fastest form; elsewhere
-    each of log2(T) passes doubles the distance that values have travelled.
+    One autograd node: of T steps only a and h are kept. On a CPU a loop in place is the fastest form, and on a GPU
+    one Triton kernel; elsewhere each of log2(T) passes doubles the distance that values have travelled.
     """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
-        h = _recur(a, torch.cat([b[:1] + a[:1] * h0, b[1:]]))
+        if _by_triton(b):
+            from rnnzoo.kernels.triton import scan
+
+            h = scan.forward(a, b, h0)
+        else:
+            h = _recur(a, torch.cat([b[:1] + a[:1] * h0, b[1:]]))
         ctx.save_for_backward(a, h, h0)
         return h
 
@@ -32,9 +37,21 @@ class Scan(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, h0 = ctx.saved_tensors
+        if _by_triton(h):
+            from rnnzoo.kernels.triton import scan
+
+            return scan.backward(a, h, h0, dh)
         later = torch.cat([a[1:], torch.zeros_like(a[:1])]).flip(0).conj()
         db = _recur(later, dh.flip(0)).flip(0)
         return db * torch.cat([h0[None], h[:-1]]).conj(), db, a[0].conj() * db[0]
+
+
+def _by_triton(b: Tensor) -> bool:
+    if not b.is_cuda or b.is_complex() or torch.compiler.is_compiling():
+        return False
+    from rnnzoo.kernels.triton import available
+
+    return available.installed() and available.why_not_device(b.device) is None
 
 
 def _recur(a: Tensor, b: Tensor) -> Tensor:

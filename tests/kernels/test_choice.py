@@ -114,6 +114,7 @@ def test_a_pinned_cell_gives_what_its_plain_twin_gives():
 def test_the_table_shows_every_kernel_and_marks_the_one_that_runs():
     lines = str(RNN("mingru", 3, 5).explain(X)).split("\n")
     assert lines[0].startswith("runs by 'linear_scan'")
+    lines = [line for line in lines if line.split()[0] != "triton"]  # it is there where it can be
     assert [line.split()[0] for line in lines[1:]] == ["fused", "native", "->", "reference"]
     assert "cannot: mingru has no torch equivalent" in lines[2]
     assert "can, about" in lines[3]

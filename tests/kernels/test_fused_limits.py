@@ -160,7 +160,25 @@ def test_the_reason_is_remembered_and_so_is_the_program(monkeypatch):
         rnn(torch.randn(T, B, 3), lengths=[T] * (B - 1) + [1])
     RNN("janet", 3, 5, kernel="fused")(X)
     with pytest.raises(AssertionError, match="traced again"):
-        RNN("janet", 3, 6, kernel="fused")(X)
+        RNN("janet", 3, 61, kernel="fused")(X)
+
+
+@pytest.mark.parametrize("kind", ["number", "list"])
+def test_cells_that_differ_in_what_they_make_of_a_parameter_have_programs_of_their_own(kind):
+    def scaled(scale):
+        def step(self, u, s):
+            by = scale if kind == "number" else torch.tensor([scale] * 5, dtype=u.dtype)
+            return Hidden((u + s.h @ (self.weight_hh * by)).tanh())
+
+        return RNN(cell(step), 3, 5, kernel="fused")
+
+    rnns = [scaled(1.0), scaled(3.0)]
+    for rnn in rnns:
+        rnn(X)
+    for rnn in rnns:
+        got = rnn(X)[0]
+        rnn.kernel = "reference"
+        torch.testing.assert_close(got, rnn(X)[0])
 
 
 def test_a_trace_leaves_the_random_numbers_as_they_are():

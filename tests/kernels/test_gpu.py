@@ -1,6 +1,7 @@
 """What only a GPU shows: cuDNN's weights in one block, and its numbers."""
 
 import copy
+import importlib.util
 
 import pytest
 import torch
@@ -80,3 +81,68 @@ def test_every_kernel_equals_the_reference_on_a_gpu(name):
         by[kernel] = got | gradients(got, {"x": x} | dict(rnn.named_parameters()))
     for kernel in able:
         expect(by[kernel], by["reference"], f"expected {kernel} to equal the reference", 1e-9)
+
+
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+
+@needs_triton
+@pytest.mark.parametrize("lengths", [None, [7, 2, 5, 1]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "janet", "peephole_lstm", "mingru"])
+def test_triton_equals_the_reference_launched_and_replayed(name, lengths):
+    rnn = RNN(name, 3, 70, 2, bidirectional=True, dtype=torch.float64).cuda()
+    for k in range(4):  # from the second time on by CUDA graphs
+        x = torch.randn(7, 4, 3, dtype=torch.float64, device="cuda", requires_grad=True)
+        by = {}
+        for kernel in ("triton", "reference"):
+            rnn.kernel = kernel
+            got = results(*rnn(x, lengths=lengths))
+            by[kernel] = got | gradients(got, {"x": x} | dict(rnn.named_parameters()))
+        expect(by["triton"], by["reference"], f"expected triton to equal the reference, call {k}", 1e-9)
+        with torch.no_grad():
+            for p in rnn.parameters():
+                p.mul_(0.9)
+
+
+@needs_triton
+def test_two_sequences_in_flight_keep_what_is_their_own():
+    rnn = RNN("janet", 3, 70, 2, kernel="triton", dtype=torch.float64).cuda()
+    x = torch.randn(7, 4, 3, dtype=torch.float64, device="cuda", requires_grad=True)
+    for _ in range(3):
+        rnn(x)[0].sum().backward()
+    first, second = rnn(x)[0], rnn(2 * x)[0]
+    got = [torch.autograd.grad(y.sin().sum(), x)[0] for y in (first, second)]
+    rnn.kernel = "reference"
+    wanted = [torch.autograd.grad(rnn(k * x)[0].sin().sum(), x)[0] for k in (1, 2)]
+    torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
+
+
+@needs_triton
+def test_triton_runs_in_a_graph_that_somebody_else_makes():
+    rnn = RNN("janet", 3, 70, kernel="triton").cuda()
+    x = torch.randn(7, 4, 3, device="cuda")
+    with torch.no_grad():
+        wanted = rnn(x)[0]
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = rnn(x)[0]
+        graph.replay()
+    torch.testing.assert_close(y, wanted)
+
+
+@needs_triton
+def test_auto_takes_triton_where_the_vendor_has_nothing_and_trains():
+    rnn = RNN("janet", 3, 70, 2).cuda()
+    x = torch.randn(7, 4, 3, device="cuda")
+    assert rnn.explain(x).chosen == "triton"
+    assert RNN("lstm", 3, 70).cuda().explain(x).chosen == "native"
+    assert RNN("mingru", 3, 70).cuda().explain(x).chosen == "linear_scan"
+    optimizer = torch.optim.SGD(rnn.parameters(), lr=0.1)
+    losses = []
+    for _ in range(8):
+        loss = rnn(x)[0].square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]

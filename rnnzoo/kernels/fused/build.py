@@ -48,13 +48,7 @@ def library(source: str, *more: str) -> ctypes.CDLL:
     flags = [*before, *_libraries()]
     key = hashlib.sha256("\n".join([source, version, _processor(), *flags]).encode()).hexdigest()[:24]
     name = f"fused-{key}.so"
-    try:
-        folder = cache_folder() / "kernels"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK) and not (folder / name).exists():
-            raise PermissionError(f"{folder} cannot be written")
-    except OSError as error:
-        folder = _own_folder(str(error))
+    folder = kernel_folder(name)
     target = folder / name
     if _whole(target):
         try:
@@ -72,6 +66,18 @@ def library(source: str, *more: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(target))
     except OSError as error:
         raise BuildError(f"what the C compiler made cannot be loaded: {error}") from error
+
+
+def kernel_folder(name: str) -> Path:
+    """The folder where the file `name` is or is to be kept; one of this process where the cache cannot be written."""
+    try:
+        folder = cache_folder() / "kernels"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK) and not (folder / name).exists():
+            raise PermissionError(f"{folder} cannot be written")
+    except OSError as error:
+        folder = _own_folder(str(error))
+    return folder
 
 
 def _whole(path: Path) -> bool:

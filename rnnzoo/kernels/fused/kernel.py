@@ -5,7 +5,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ class Fused(LayerKernel):
         dtype = work.cells[0].like(work.x).dtype
         if work.x.device.type != "cpu":
             return f"it runs on a CPU, and x lies on {work.x.device}"
-        if _autocast():
+        if _autocast(work.x):
             if torch.get_autocast_dtype("cpu") == torch.float16:
                 return "under autocast it stands in for bfloat16, which float32 is never worse than, not for float16"
             with torch.autocast("cpu", enabled=False):
@@ -58,7 +58,7 @@ class Fused(LayerKernel):
         dims = work.x.dim() - 1
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
-            found = _prepared(cell, work.x.dtype if first else cell.like(work.x).dtype, dims, work.inputs)
+            found = self._prepared(cell, work.x.dtype if first else cell.like(work.x).dtype, dims, work.inputs)
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}" if found != why_no_compiler() else found
         return None
@@ -71,20 +71,20 @@ class Fused(LayerKernel):
     def remark(self, work: Work) -> str:
         kept = []
         for k, cell in enumerate(work.cells):
-            dtype = work.x.dtype if k < len(work.layers[0]) and not _autocast() else cell.like(work.x).dtype
-            found = _prepared(cell, dtype, work.x.dim() - 1, work.inputs)
+            dtype = work.x.dtype if k < len(work.layers[0]) and not _autocast(work.x) else cell.like(work.x).dtype
+            found = self._prepared(cell, dtype, work.x.dim() - 1, work.inputs)
             if not isinstance(found, str):
                 kept.append(PROGRAMS[found.key].plan.floats_saved / cell.hidden_size)
         return f"keeps {sum(kept) / len(kept):.3g} numbers a step and unit for the backward" if kept else ""
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
-        if not _autocast():
+        if not _autocast(work.x):
             return super().run(work)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(work.x.device.type, enabled=False):
             return super().run(_unnarrowed(work))
 
     def layer(self, cell: Cell, x: Tensor, inputs: Mapping[str, Tensor], s: Any, layout: Layout) -> tuple[Tensor, Any]:
-        found = _prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs)
+        found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs)
         if isinstance(found, str) or not found.whole:
             return super().layer(cell, x, inputs, s, layout)
         return self._scan(cell, found, (x, dict(inputs)), s, layout)
@@ -94,7 +94,7 @@ class Fused(LayerKernel):
         shapes = _shapes(cell, u, s, lead)
         found = shapes if isinstance(shapes, str) else _program(cell, shapes)
         if isinstance(found, str):
-            raise RnnZooError(f"kernel 'fused' cannot run {name_of(kind(cell))}: {found}; set kernel='reference'")
+            raise RnnZooError(f"kernel {self.name!r} cannot run {name_of(kind(cell))}: {found}; set kernel='reference'")
         return self._scan(cell, Prepared(found.key, False), u, s, layout)
 
     def _scan(self, cell: Cell, found: "Prepared", u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
@@ -104,22 +104,31 @@ class Fused(LayerKernel):
         leaves = [a.reshape(-1, math.prod(a.shape[lead:])) for a in tree_flatten(u)[0]]
         rows = leaves[0] if len(leaves) == 1 else torch.cat(leaves, -1)
         own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-        constants = program.early(*[own[n] for n in program.names])
+        values = [own[n] for n in program.names]
         sizes = layout.packed.batch_sizes if isinstance(layout, Packed) else None
-        h, *last = scan(program, rows, s, constants, sizes)
+        h, *last = self._loops(program, rows, s, values, sizes)
         ahead = h.shape[:1] if packed else (layout.time, layout.batch)
         return h.view(*ahead, *program.plan.emitted_shape), type(s)(*last)
 
+    def _prepared(self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> "Prepared | str":
+        return _prepared(cell, dtype, dims, inputs)
+
+    def _loops(
+        self, program: Program, u: Tensor, s: Sequence[Tensor], values: Sequence[Tensor], sizes: Tensor | None
+    ) -> Sequence[Tensor]:
+        """What is emitted (N, n) and the final states; `values`: of parameters and buffers."""
+        return scan(program, u, s, program.early(*values), sizes)
+
 
 class Prepared(NamedTuple):
-    """A compiled cell: its program's key in PROGRAMS, and whether ``project`` is part of it."""
+    """A traced cell: its program's key in PROGRAMS, and whether ``project`` is part of it."""
 
     key: str
     whole: bool
 
 
-def _autocast() -> bool:
-    return torch.is_autocast_enabled("cpu")
+def _autocast(x: Tensor) -> bool:
+    return torch.is_autocast_enabled(x.device.type)
 
 
 def _unnarrowed(work: Work) -> Work:
@@ -151,10 +160,15 @@ if hasattr(os, "register_at_fork"):
 
 def _prepared(cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> Prepared | str:
     """The program of `cell` for x of a dtype behind `dims` axes and further inputs, or why there is none."""
-    told = tuple((n, tuple(a.shape[dims:]), a.dtype) for n, a in inputs.items())
+    told = _told(inputs, dims)
     if torch.compiler.is_compiling():
         return _prepared_in_a_trace(id(cell), dtype, dims, told)
-    return _found(cell, dtype, dims, told)
+    return _compilable(_found(cell, dtype, dims, told))
+
+
+def _told(inputs: Mapping[str, Tensor], dims: int) -> tuple[Any, ...]:
+    """What a trace depends on of further inputs, whose rows lie behind `dims` axes."""
+    return tuple((n, tuple(a.shape[dims:]), a.dtype) for n, a in inputs.items())
 
 
 def _prepared_in_a_trace(ident: int, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -> Prepared | str:
@@ -164,13 +178,18 @@ def _prepared_in_a_trace(ident: int, dtype: torch.dtype, dims: int, told: tuple[
     """
     cell = ctypes.cast(ident, ctypes.py_object).value
     with _disable_current_modes(), torch._C.DisableTorchFunction():
-        return _found(cell, dtype, dims, told)
+        return _compilable(_found(cell, dtype, dims, told))
 
 
 _prepared_in_a_trace._dynamo_marked_constant = True  # type: ignore[attr-defined]  # without importing torch._dynamo
 
 
+def _compilable(found: Prepared | str) -> Prepared | str:
+    return found if isinstance(found, str) else why_no_compiler() or found
+
+
 def _found(cell: Cell, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -> Prepared | str:
+    """The same whether or not it can be compiled; remembered."""
     key = signature(cell), dtype, dims, told
     with _lock:
         found = _known.get(key)
@@ -203,14 +222,10 @@ def _prepare(cell: Cell, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -
         shapes = _shapes(cell, (x, rows), s, dims, lead, whole=True)
         program = shapes if isinstance(shapes, str) else _program(cell, shapes)
         if not isinstance(program, str):
-            return _ready(program, True)
+            return Prepared(program.key, True)
     shapes = _shapes(cell, u, s, dims, lead)
     program = shapes if isinstance(shapes, str) else _program(cell, shapes)
-    return program if isinstance(program, str) else _ready(program, False)
-
-
-def _ready(program: Program, whole: bool) -> Prepared | str:
-    return why_no_compiler() or Prepared(program.key, whole)
+    return program if isinstance(program, str) else Prepared(program.key, False)
 
 
 def _each_step_alone(call: Callable[..., Any], u: Any, x: Tensor, inputs: Mapping[str, Tensor]) -> bool:

@@ -2,7 +2,6 @@
 
 import ctypes
 import hashlib
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -15,7 +14,8 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
-from rnnzoo.kernels.fused.plan import Columns, Gradient, Loop, Plan
+from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient
+from rnnzoo.kernels.fused.plan import Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.trace import Shapes, trace
@@ -39,7 +39,9 @@ class Program:
         self.names, self.early = traced.names, traced.early
         self.plan = plan = Plan(traced, shapes)
         self.source = print_c(plan, self.dtype == torch.float64)
-        told = (self.source, shapes.fields, plan.emitted_shape, plan.gradients, plan.late)
+        # what is made of parameters alone is not in C
+        early = self.names, self.early.code, [(n, a.tolist()) for n, a in self.early.named_buffers()]
+        told = (self.source, shapes.fields, plan.emitted_shape, plan.gradients, plan.late, early)
         self.key = f"{type(cell).__name__}-{hashlib.sha256(repr(told).encode()).hexdigest()[:24]}"
 
     @cached_property
@@ -117,11 +119,11 @@ class Program:
         tensors |= {b: torch.zeros(B * n, dtype=self.dtype) for b, n in widths.items()}
         self.call("backward", plan.backward, steps, tensors, constants)
 
-        after = After(self, tensors, steps)
-        du = after.input_gradient(constants) if wanted[0] else None
+        left = Left(tensors, steps)
+        du = input_gradient(plan.late, left, constants, self.products.all_rows) if wanted[0] else None
         last = [tensors[f"{'do'[T % 2]}{k}"].view(B, *shape) for k, shape in enumerate(self.fields)]
         d_s = [a if need else None for a, need in zip(last, wanted[1:], strict=False)]
-        return [du, *d_s, *after.constant_gradients(wanted[1 + len(s) :])]
+        return [du, *d_s, *constant_gradients(plan.gradients, left, wanted[1 + len(s) :], self.products.outer)]
 
     def call(
         self, name: str, loop: Loop, steps: Steps, tensors: dict[str, Tensor], constants: Sequence[Tensor]
@@ -169,78 +171,6 @@ class Program:
             return 1, 1
         team = min(there, _TEAM)
         return team, team
-
-
-class After:
-    """What is left to do when the backward's loop is done: products and sums over all steps."""
-
-    def __init__(self, program: Program, tensors: dict[str, Tensor], steps: Steps):
-        self.program, self.tensors, self.steps = program, tensors, steps
-        self._past: dict[str, Tensor] = {}  # of packed data, the states before each step
-
-    def input_gradient(self, constants: Sequence[Tensor]) -> Tensor:
-        """The gradient of u, (N, P)."""
-        du = self.tensors["du"].view(self.steps.total, -1)
-        for late in self.program.plan.late:
-            for k, gemm in enumerate(late.gemms):
-                p = gemm.product
-                (rows,) = self._rows(gemm.operand)
-                into = du[:, late.column : late.column + p.length]
-                self.program.products.all_rows(rows, constants[p.constant], p.transposed, into, add=k > 0)
-        return du
-
-    def constant_gradients(self, wanted: Sequence[bool]) -> list[Tensor | None]:
-        """The gradients of the constants; a row's sum is a by-product of its outer product."""
-        gradients = [g for g, need in zip(self.program.plan.gradients, wanted, strict=True) if need]
-        summed = {at for g in gradients for at in g.rows}
-        sums: dict[Columns, Tensor] = {}
-        outer: dict[tuple[Columns, Columns], Tensor] = {}
-        for pair in (pair for g in gradients for pair in g.outer):
-            if pair not in outer:
-                cut = any(at.buffer[0] == "s" for at in pair) and not self.steps.packed
-                pieces = zip(*(self._rows(at, cut) for at in pair), strict=True)
-                outer[pair], total = self.program.products.outer(list(pieces), sums=pair[0] in summed)
-                if total is not None:
-                    sums[pair[0]] = total
-        for at in summed - set(sums):
-            sums[at] = torch.stack([a.sum(0) for a in self._rows(at)]).sum(0)
-
-        def made(gradient: Gradient) -> Tensor | None:
-            terms = [outer[pair] for pair in gradient.outer]
-            for at in gradient.rows:
-                terms.append(sums[at] if at.width == math.prod(gradient.shape) else sums[at].sum())
-            if not terms:
-                return None
-            total = sum(terms[1:], terms[0])
-            return (total.t() if gradient.transposed else total).reshape(gradient.shape)
-
-        found = [made(g) if need else None for g, need in zip(self.program.plan.gradients, wanted, strict=True)]
-        # two biases that are added have one gradient, and an operation's results must not share memory
-        seen: set[int] = set()
-        for k, a in enumerate(found):
-            if a is not None and a.data_ptr() in seen:
-                found[k] = a.clone()
-            elif a is not None:
-                seen.add(a.data_ptr())
-        return found
-
-    def _rows(self, at: Columns, cut: bool = False) -> list[Tensor]:
-        """Columns of a buffer, (N, n), or (B, n) of one that has added the steps up; in two where `cut`, the first
-        step and the others. Of the states, those before each step, which lie in two unless the data are packed."""
-        steps, tensors = self.steps, self.tensors
-        B, N = steps.batch, steps.total
-        if at.buffer[0] == "s":
-            start, new = tensors[at.buffer].view(B, -1), tensors["n" + at.buffer[1:]].view(N, -1)
-            if not steps.packed:
-                pieces = [start, new[: N - B]]
-            else:
-                if at.buffer not in self._past:
-                    self._past[at.buffer] = torch.cat([start, new]).index_select(0, steps.old)
-                pieces = [self._past[at.buffer]]
-        else:
-            a = tensors[at.buffer].view(B if at.buffer[0] == "a" else N, -1)
-            pieces = [a[:B], a[B:]] if cut else [a]
-        return [a[:, at.column : at.column + at.width] for a in pieces]
 
 
 def _copy(a: Tensor) -> Tensor:

@@ -63,10 +63,11 @@ class Calls(nn.Module):
 
 
 def real_values(cell: Cell) -> dict[str, Tensor]:
-    """Parameters and buffers; random ones in torch.export, which puts tensors without numbers in their place."""
+    """Parameters and buffers, on the CPU; random ones in torch.export, which puts tensors without numbers in their
+    place."""
     own = [*cell.named_parameters(), *cell.named_buffers()]
     if not torch.compiler.is_exporting():
-        return {n: a.detach().clone() for n, a in own}
+        return {n: a.detach().cpu().clone() for n, a in own}
     return {n: torch.rand(a.shape).to(a.dtype) for n, a in own}
 
 

@@ -1,0 +1,99 @@
+"""What the backward's loop leaves, and the gradients that are made of it, for every kernel of a plan."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from rnnzoo.kernels.fused.plan import Columns, Gradient, Late
+from rnnzoo.kernels.fused.steps import Steps
+
+
+class Left:
+    """The rows that lie in the loops' buffers afterwards."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], steps: Steps):
+        self.tensors, self.steps = tensors, steps
+        self._past: dict[str, Tensor] = {}  # of packed data, the states before each step
+
+    def rows(self, at: Columns, cut: bool = False) -> list[Tensor]:
+        """Columns of a buffer, (N, n), or (B, n) of one that has added the steps up; in two where `cut`, the first
+        step and the others. Of the states, those before each step, which lie in two unless the data are packed."""
+        steps, tensors = self.steps, self.tensors
+        B, N = steps.batch, steps.total
+        if at.buffer[0] == "s":
+            start, new = tensors[at.buffer].view(B, -1), tensors["n" + at.buffer[1:]].view(N, -1)
+            if not steps.packed:
+                pieces = [start, new[: N - B]]
+            else:
+                if at.buffer not in self._past:
+                    old = steps.old.to(start.device)
+                    self._past[at.buffer] = torch.cat([start, new]).index_select(0, old)
+                pieces = [self._past[at.buffer]]
+        else:
+            a = tensors[at.buffer].view(B if at.buffer[0] == "a" else N, -1)
+            pieces = [a[:B], a[B:]] if cut else [a]
+        return [a[:, at.column : at.column + at.width] for a in pieces]
+
+
+def input_gradient(
+    late: Sequence[Late], left: Left, constants: Sequence[Tensor], product: Callable[..., None]
+) -> Tensor:
+    """The gradient of u, (N, P); `product(a, m, turned, out, add=)` writes a @ m, or a @ mᵀ, to `out`, or adds it."""
+    du = left.tensors["du"].view(left.steps.total, -1)
+    for group in late:
+        for k, gemm in enumerate(group.gemms):
+            p = gemm.product
+            (rows,) = left.rows(gemm.operand)
+            into = du[:, group.column : group.column + p.length]
+            product(rows, constants[p.constant], p.transposed, into, add=k > 0)
+    return du
+
+
+def constant_gradients(
+    plan: Sequence[Gradient],
+    left: Left,
+    wanted: Sequence[bool],
+    outer: Callable[..., tuple[Tensor, Tensor | None]],
+) -> list[Tensor | None]:
+    """The gradients of the constants, where `wanted`.
+
+    `outer(pieces, sums=)` gives the sum over pieces of leftᵀ @ right, and where asked for, if it is a by-product, the
+    sum of left's rows.
+    """
+    gradients = [g for g, need in zip(plan, wanted, strict=True) if need]
+    summed = {at for g in gradients for at in g.rows}
+    sums: dict[Columns, Tensor] = {}
+    products: dict[tuple[Columns, Columns], Tensor] = {}
+    for pair in (pair for g in gradients for pair in g.outer):
+        if pair not in products:
+            cut = any(at.buffer[0] == "s" for at in pair) and not left.steps.packed
+            pieces = zip(*(left.rows(at, cut) for at in pair), strict=True)
+            products[pair], total = outer(list(pieces), sums=pair[0] in summed)
+            if total is not None:
+                sums[pair[0]] = total
+    for at in summed - set(sums):
+        sums[at] = torch.stack([a.sum(0) for a in left.rows(at)]).sum(0)
+
+    def made(gradient: Gradient) -> Tensor | None:
+        terms = [products[pair] for pair in gradient.outer]
+        for at in gradient.rows:
+            terms.append(sums[at] if at.width == math.prod(gradient.shape) else sums[at].sum())
+        if not terms:
+            return None
+        total = sum(terms[1:], terms[0])
+        return (total.t() if gradient.transposed else total).reshape(gradient.shape)
+
+    return _apart([made(g) if need else None for g, need in zip(plan, wanted, strict=True)])
+
+
+def _apart(found: list[Tensor | None]) -> list[Tensor | None]:
+    """Two biases that are added have one gradient, and an operation's results must not share memory."""
+    seen: set[int] = set()
+    for k, a in enumerate(found):
+        if a is not None and a.data_ptr() in seen:
+            found[k] = a.clone()
+        elif a is not None:
+            seen.add(a.data_ptr())
+    return found

@@ -1,0 +1,108 @@
+"""CUDA graphs of whole loops: one replay in place of two launches or more a step."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnzoo.kernels.fused.steps import Steps
+
+_MOST = 6  # graphs of a program, each of which holds a loop's buffers
+_SEEN = 64  # sizes that are remembered as seen
+_NODES = 50_000  # launches in a graph, above which it takes more memory and time to make than it is worth
+
+Buffers = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A graph, the buffers it starts from, what they are called after it, and its constants."""
+
+    graph: torch.cuda.CUDAGraph
+    first: Buffers
+    last: Buffers
+    constants: list[Tensor]
+
+
+class Graphs:
+    """The graphs of a program, by loop, sizes, device and stream; a graph is made when they come a second time, so
+    that by then everything is compiled, and sizes that come once cost nothing."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[Any, Captured | None] = OrderedDict()
+        self._seen: OrderedDict[Any, None] = OrderedDict()
+
+    def can(self, steps: Steps, device: torch.device, parts: int) -> bool:
+        """Whether a loop can be a graph: lengths would be part of it, and are other ones in every batch."""
+        return (
+            device.type == "cuda"
+            and not steps.packed
+            and steps.time * parts <= _NODES
+            and not torch.cuda.is_current_stream_capturing()  # the launches go to the graph that somebody is making
+        )
+
+    def replayed(
+        self,
+        key: Any,
+        allocate: Callable[[Mapping[str, Tensor]], Buffers],
+        load: Callable[[Mapping[str, Tensor]], None],
+        launch: Callable[[Buffers, Sequence[Tensor]], Buffers],
+        constants: Sequence[Tensor],
+        kept: Sequence[str],
+    ) -> Buffers | None:
+        """Copies of the buffers in `kept` after a replay, or None where there is no graph (yet)."""
+        if key not in self._made:
+            if key not in self._seen:
+                _remember(self._seen, key, None, _SEEN)
+                return None
+            _remember(self._made, key, _capture(allocate, launch, constants), _MOST)
+        self._made.move_to_end(key)
+        found = self._made[key]
+        if found is None:
+            return None
+        load(found.first)
+        if constants:
+            torch._foreach_copy_(found.constants, list(constants))
+        found.graph.replay()
+        return {b: found.last[b].clone() for b in kept}
+
+
+def stream(device: torch.device) -> int:
+    """The stream that the caller's work on `device` goes to."""
+    return torch.cuda.current_stream(device).cuda_stream
+
+
+def _capture(
+    allocate: Callable[[Mapping[str, Tensor]], Buffers],
+    launch: Callable[[Buffers, Sequence[Tensor]], Buffers],
+    constants: Sequence[Tensor],
+) -> Captured | None:
+    with torch.inference_mode(False), torch.no_grad():
+        first = allocate({})
+        own = [torch.empty_like(a) for a in constants]
+        last = launch(first, own)  # compiles what is compiled for memory that lies as this does: a capture must not
+        try:
+            graph = _recorded(lambda: launch(first, own))
+        except RuntimeError as error:
+            warnings.warn(f"kernel 'triton' runs without CUDA graphs, and slower: {error}", stacklevel=2)
+            return None
+    return Captured(graph, first, last, own)
+
+
+def _recorded(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """What `run` launches, as a graph."""
+    graph = torch.cuda.CUDAGraph()
+    # other threads may go on to allocate: a loader that pins memory does
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        run()
+    return graph
+
+
+def _remember(table: OrderedDict[Any, Any], key: Any, value: Any, most: int) -> None:
+    table[key] = value
+    while len(table) > most:
+        table.popitem(last=False)

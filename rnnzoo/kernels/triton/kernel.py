@@ -1,0 +1,78 @@
+"""The kernel ``triton``: which cells it can run on which device, and their programs, shared by all that are alike."""
+
+import math
+from collections.abc import Mapping, Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from rnnzoo.cells.contract import Cell
+from rnnzoo.cells.registry import kind, name_of
+from rnnzoo.kernels.base import Work
+from rnnzoo.kernels.fused import kernel as fused
+from rnnzoo.kernels.fused.program import Program
+from rnnzoo.kernels.fused.steps import steps_of
+from rnnzoo.kernels.linear_scan import LinearScan
+from rnnzoo.kernels.native import Native
+from rnnzoo.kernels.reference import Reference
+from rnnzoo.kernels.triton import available
+from rnnzoo.kernels.triton.program import GpuProgram
+
+
+class Triton(fused.Fused):
+    """Triton derived from a cell's ``step``, by the plan that ``fused`` prints as C: per step its products and one
+    row-wise kernel or more, forward and backward, replayed as CUDA graphs where sequences are of equal length."""
+
+    name = "triton"
+
+    def why_not(self, work: Work) -> str | None:
+        x = work.x
+        dtype = work.cells[0].like(x).dtype
+        if not available.installed():
+            return "triton is not installed; pip install triton"
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return "torch.compile and export cannot see into it"
+        if x.device.type != "cuda" and not (x.device.type == "cpu" and available.interpreted()):
+            return f"it runs on a CUDA device, and x lies on {x.device}"
+        if fused._autocast(x):
+            with torch.autocast(x.device.type, enabled=False):
+                return self.why_not(fused._unnarrowed(work))
+        if dtype not in (torch.float32, torch.float64):
+            return f"it computes in float32 and float64, not in {dtype}"
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return "it runs in no transform of torch.func"
+        for k, cell in enumerate(work.cells):
+            first = k < len(work.layers[0])
+            found = self._prepared(cell, x.dtype if first else cell.like(x).dtype, x.dim() - 1, work.inputs)
+            if isinstance(found, str):
+                return f"{name_of(kind(cell))}: {found}"
+        return available.why_not_device(x.device)
+
+    def cost(self, work: Work) -> float:
+        if work.x.device.type == "cpu":
+            return math.inf  # the interpreter is for tests
+        # cuDNN stays on the GPU for a whole sequence, and a scan runs all steps at once
+        better = [kernel.cost(work) for kernel in (Native(), LinearScan()) if kernel.why_not(work) is None]
+        return 1.01 * max(better) if better else 0.5 * Reference().cost(work)
+
+    def _prepared(
+        self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]
+    ) -> fused.Prepared | str:
+        return fused._found(cell, dtype, dims, fused._told(inputs, dims))
+
+    def _loops(
+        self, program: Program, u: Tensor, s: Sequence[Tensor], values: Sequence[Tensor], sizes: Tensor | None
+    ) -> Sequence[Tensor]:
+        return _program(program).scan(u, s, values, steps_of(len(u), len(s[0]), sizes))
+
+
+_programs: WeakKeyDictionary[Program, GpuProgram] = WeakKeyDictionary()
+
+
+def _program(traced: Program) -> GpuProgram:
+    with fused._lock:
+        found = _programs.get(traced)
+        if found is None:
+            found = _programs[traced] = GpuProgram(traced)
+        return found
