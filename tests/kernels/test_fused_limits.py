@@ -275,3 +275,20 @@ def test_explain_says_what_is_kept_for_the_backward():
     for name, kept in (("rnn", 1), ("lstm", 7), ("gru", 5)):  # h; h, c, four gates and tanh c; h, r, z, n and R h
         rnn = RNN(name, 3, 5, 2)
         assert f"; keeps {kept} numbers a step and unit for the backward" in str(rnn.explain(X)), name
+
+
+def test_a_cell_that_takes_whole_numbers_runs_from_its_projection_on():
+    class Embedded(GatedCell):
+        gates = 1
+
+        def project(self, x):
+            return self.weight_ih.t()[x[..., 0]] + self.bias_ih
+
+        def update(self, wx, rh, s):
+            return Hidden((wx + rh).tanh())
+
+    rnn, x = RNN(Embedded, 3, 5), torch.randint(0, 3, (70, 4, 3))
+    assert rnn.explain(x).chosen == "fused"
+    got = rnn(x)[0]
+    rnn.kernel = "reference"
+    torch.testing.assert_close(got, rnn(x)[0])

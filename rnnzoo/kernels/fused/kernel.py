@@ -197,16 +197,15 @@ def _found(cell: Cell, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -> 
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 found = _prepare(cell, dtype, dims, told)
             _remember(_known, key, found)
-        elif not isinstance(found, str) and found.key not in PROGRAMS:  # forgotten since
-            del _known[key]
-            return _found(cell, dtype, dims, told)
     return found
 
 
 def _prepare(cell: Cell, dtype: torch.dtype, dims: int, told: tuple[Any, ...]) -> Prepared | str:
     """Traces a cell: with its ``project`` where that can be, otherwise from u on."""
     lead = (2,) if dims == 1 else (3, 2)
-    x = torch.randn(*lead, cell.input_size, dtype=dtype)
+    x = torch.zeros(*lead, cell.input_size, dtype=dtype)
+    if x.is_floating_point():  # whole numbers may count something: 0 is always there
+        x.normal_()
     rows = {n: torch.ones(*lead, *shape, dtype=kind) for n, shape, kind in told}
     values = {f"cell.{n}": a for n, a in real_values(cell).items()}
 
@@ -234,7 +233,7 @@ def _each_step_alone(call: Callable[..., Any], u: Any, x: Tensor, inputs: Mappin
         last = call("project", x[-1:], **{n: a[-1:] for n, a in inputs.items()})
     except Exception:
         return False
-    pairs = zip(tree_flatten(last)[0], tree_flatten(u)[0], strict=True)
+    pairs = list(zip(tree_flatten(last)[0], tree_flatten(u)[0], strict=False))
     return all(
         isinstance(a, Tensor)
         and isinstance(b, Tensor)
