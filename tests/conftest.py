@@ -1,7 +1,12 @@
-"""What all tests share: one thread, a seed, and a word on what needs a GPU."""
+"""What all tests share: one thread, a seed, Triton's interpreter, and a word on what needs a GPU."""
+
+import os
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():  # Triton reads it when it is imported, which torch does for a trace
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # tensors are small here, and where other processes run, threads that wait for each other take ten times as long
 torch.set_num_threads(1)
