@@ -48,10 +48,17 @@ class Packed:
         """For the row of (t, b), the row of (length_b - 1 - t, b); it is its own inverse."""
         sizes = self.packed.batch_sizes
         starts = sizes.cumsum(0) - sizes
-        t = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-        b = torch.arange(len(t)) - starts[t]
+        t, b = (a.cpu() for a in self.places)
         lengths = (sizes[None, :] > torch.arange(self.batch)[:, None]).sum(1)
         return (starts[lengths[b] - 1 - t] + b).to(self.packed.data.device)
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Of every row, (N,), its step and its sequence."""
+        sizes = self.packed.batch_sizes
+        t = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        b = torch.arange(len(t)) - (sizes.cumsum(0) - sizes)[t]
+        return t.to(self.packed.data.device), b.to(self.packed.data.device)
 
 
 Layout = Dense | Packed

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnzoo.cells.contract import Cell, LinearCell
 from rnnzoo.cells.registry import kind, name_of
@@ -76,8 +75,9 @@ def _doubling(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _padded(c: Tensor, layout: Packed, value: float) -> Tensor:
-    """A packed coefficient (N, ...) as (T, B, ...), the longest sequence first."""
-    return pad_packed_sequence(PackedSequence(c, layout.packed.batch_sizes), padding_value=value)[0]
+    """A packed coefficient (N, ...) as (T, B, ...)."""
+    whole = c.new_full((layout.time, layout.batch, *c.shape[1:]), value)
+    return whole.index_put(layout.places, c)
 
 
 class LinearScan(LayerKernel):
@@ -102,8 +102,7 @@ class LinearScan(LayerKernel):
         h = Scan.apply(a, b, s.h)
         last = type(s)(h[-1])
         if isinstance(layout, Packed):
-            lengths = (layout.packed.batch_sizes[:, None] > torch.arange(layout.batch)).sum(0)
-            return cell.emit(type(s)(pack_padded_sequence(h, lengths).data)), last
+            return cell.emit(type(s)(h[layout.places])), last
         emitted = cell.emit(type(s)(h.flatten(0, 1)))  # emit knows rows, not time
         return emitted.unflatten(0, h.shape[:2]), last
 

@@ -278,16 +278,16 @@ def test_explain_says_what_is_kept_for_the_backward():
 
 
 def test_a_cell_that_takes_whole_numbers_runs_from_its_projection_on():
-    class Embedded(GatedCell):
-        gates = 1
+    class Counting(Cell):
+        vectors = ("rate",)
 
         def project(self, x):
-            return self.weight_ih.t()[x[..., 0]] + self.bias_ih
+            return x.sum(-1, keepdim=True).to(self.rate.dtype)
 
-        def update(self, wx, rh, s):
-            return Hidden((wx + rh).tanh())
+        def step(self, u, s):
+            return Hidden((self.rate * s.h + u).tanh())
 
-    rnn, x = RNN(Embedded, 3, 5), torch.randint(0, 3, (70, 4, 3))
+    rnn, x = RNN(Counting, 3, 5), torch.randint(-1, 2, (700, 4, 3))
     assert rnn.explain(x).chosen == "fused"
     got = rnn(x)[0]
     rnn.kernel = "reference"
