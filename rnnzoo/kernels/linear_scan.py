@@ -109,7 +109,8 @@ class LinearScan(LayerKernel):
     @staticmethod
     def _fitted(name: str, c: Tensor, cell: Cell, h: Tensor, layout: Layout) -> Tensor:
         """A coefficient in the state's dtype, spread over the state's shape."""
-        shape = (len(c), *h.shape[1:]) if isinstance(layout, Packed) else (layout.time, *h.shape)
+        rows = (sum(layout.batch_sizes),) if isinstance(layout, Packed) else (layout.time, layout.batch)
+        shape = (*rows, *h.shape[1:])
         try:
             spread = c.expand(shape)
         except RuntimeError:
