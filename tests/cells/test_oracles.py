@@ -25,7 +25,7 @@ def cases():
 def test_every_registered_cell_has_an_oracle():
     ours = [name for name, cls in list_cells().items() if cls.__module__.startswith("rnnzoo.")]
     missing = [name for name in ours if name not in ORACLES]
-    assert not missing, f"write the equations of {', '.join(missing)} in tests/oracles.py"
+    assert not missing, f"write the equations of {', '.join(missing)} in tests/oracles/"
 
 
 @pytest.mark.parametrize(("name", "settings"), list(cases()))

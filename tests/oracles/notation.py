@@ -1,7 +1,4 @@
-"""Every registered cell once more, from its paper: one step of one row, a unit at a time, on 0-d float64 tensors.
-
-Written apart from the library on purpose: sums are spelled out, gates are rows of a list, and nothing is shared with
-`rnnzoo`. A cell without an oracle fails `tests/cells/test_oracles.py`.
+"""What oracles are written in: registration, how one is run over sequences, and scalar functions.
 
 An oracle gets the weights by name as nested lists (None for one left out), beside them the cell's own arguments and
 the sizes I and H; then x, a list of I numbers; then the fields of the old state. It returns y and the new fields.
@@ -98,76 +95,3 @@ def from_h(w: SimpleNamespace, gate: int, j: int, h: list[Tensor]) -> Tensor:
 
 def both(w: SimpleNamespace, gate: int, j: int, x: list[Tensor], h: list[Tensor]) -> Tensor:
     return from_x(w, gate, j, x) + from_h(w, gate, j, h)
-
-
-@oracle("rnn", "cudnn_rnn")
-def elman(w, x, h):
-    h = [tanh(both(w, 0, j, x, h)) for j in range(w.H)]
-    return h, (h,)
-
-
-@oracle("rnn_relu")
-def elman_relu(w, x, h):
-    a = [both(w, 0, j, x, h) for j in range(w.H)]
-    h = [v if v > 0 else 0 * v for v in a]
-    return h, (h,)
-
-
-@oracle("lstm", "cudnn_lstm")
-def lstm(w, x, h, c):
-    new_h, new_c = [], []
-    for j in range(w.H):
-        write, keep, show = (sigmoid(both(w, gate, j, x, h)) for gate in (0, 1, 3))
-        new_c.append(keep * c[j] + write * tanh(both(w, 2, j, x, h)))
-        new_h.append(show * tanh(new_c[j]))
-    return new_h, (new_h, new_c)
-
-
-@oracle("peephole_lstm")
-def peephole_lstm(w, x, h, c):
-    new_h, new_c = [], []
-    for j in range(w.H):
-        write = sigmoid(both(w, 0, j, x, h) + w.p_i[j] * c[j])
-        keep = sigmoid(both(w, 1, j, x, h) + w.p_f[j] * c[j])
-        new_c.append(keep * c[j] + write * tanh(both(w, 2, j, x, h)))
-        show = sigmoid(both(w, 3, j, x, h) + w.p_o[j] * new_c[j])
-        new_h.append(show * tanh(new_c[j]))
-    return new_h, (new_h, new_c)
-
-
-@oracle("gru", "cudnn_gru")
-def gru(w, x, h):
-    new = []
-    for j in range(w.H):
-        reset, keep = sigmoid(both(w, 0, j, x, h)), sigmoid(both(w, 1, j, x, h))
-        fresh = tanh(from_x(w, 2, j, x) + reset * from_h(w, 2, j, h))
-        new.append(fresh + keep * (h[j] - fresh))
-    return new, (new,)
-
-
-@oracle("cho_gru")
-def cho_gru(w, x, h):
-    reset = [sigmoid(both(w, 0, k, x, h)) * h[k] for k in range(w.H)]
-    new = []
-    for j in range(w.H):
-        write, fresh = sigmoid(both(w, 1, j, x, h)), tanh(from_x(w, 2, j, x) + from_h(w, 2, j, reset))
-        new.append(h[j] + write * (fresh - h[j]))
-    return new, (new,)
-
-
-@oracle("janet", settings=({}, {"beta": -0.4, "max_steps": 7}))
-def janet(w, x, h):
-    new = []
-    for j in range(w.H):
-        forget, fresh = both(w, 0, j, x, h), tanh(both(w, 1, j, x, h))
-        new.append(sigmoid(forget) * h[j] + (1 - sigmoid(forget - w.beta)) * fresh)
-    return new, (new,)
-
-
-@oracle("mingru")
-def mingru(w, x, h):
-    new = []
-    for j in range(w.H):
-        write, a = sigmoid(from_x(w, 0, j, x)), from_x(w, 1, j, x)
-        new.append((1 - write) * h[j] + write * (a + 0.5 if a >= 0 else sigmoid(a)))
-    return new, (new,)
