@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from fused_cells import CELLS, Gap
+from matrix_cells import MATRIX_CELLS
 from torch.utils._pytree import tree_map
 
 from rnnzoo import RNN, RnnZooError, create
@@ -47,6 +48,17 @@ def test_outputs_final_states_and_every_gradient_equal_the_references(make, dtyp
         for start in (None, hx):
             for lengths in (None, torch.randint(1, T + 1, (B,))):
                 compare(rnn, x, start, lengths, inputs, near)
+
+
+@pytest.mark.parametrize("make", MATRIX_CELLS.values(), ids=MATRIX_CELLS)
+def test_heads_and_matrices_equal_the_reference(make):
+    """Few of them, printed one by one, and many, printed as loops; in two layers, the second of both directions."""
+    for T, B, I, H in ((5, 4, 2, 3), (3, 5, 4, 6), (4, 1, 2, 12)):
+        rnn, x, hx, inputs = work(make, (T, B, I, H), torch.float64, 2 if H == 6 else 1, H == 6)
+        for lengths in (None, torch.randint(1, T + 1, (B,))):
+            compare(rnn, x, hx, lengths, inputs, 1e-10)
+    rnn, x, hx, inputs = work(make, (6, 3, 2, 9), torch.float32)
+    compare(rnn, x, hx, None, inputs, 3e-4)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import nn
 from rnnzoo import RNN, RnnZooError
 from rnnzoo.cells import Cell, GatedCell, Hidden
 from rnnzoo.kernels.fused import kernel as fused
-from rnnzoo.kernels.fused.c_printer import CODE
+from rnnzoo.kernels.fused.c_bodies import CODE
 from rnnzoo.kernels.fused.expressions import ROWWISE
 
 X = torch.randn(7, 4, 3)
@@ -40,9 +40,9 @@ def test_an_operation_that_it_does_not_know_is_named():
         (lambda self, u, s: Hidden(F.dropout(u + s.h, 0.5)), "its step draws random numbers"),
         (lambda self, u, s: Hidden(u if s.h.sum() > 0 else s.h), "reads the value of a tensor into Python"),
         (lambda self, u, s: Hidden(u + s.h - s.h.mean(0)), "its step mixes the rows of a batch"),
-        (lambda self, u, s: Hidden((u + s.h) @ (s.h.t() @ s.h)), "a matrix that is made of the state"),
+        (lambda self, u, s: Hidden((u + s.h) @ (s.h.t() @ s.h)), "its step mixes the rows of a batch"),
         (lambda self, u, s: Hidden(u + torch.tensor(s.h.numpy())), "cannot be traced|cannot follow|neither a param"),
-        (lambda self, u, s: Hidden((u + s.h).view(-1, 5, 1).mul(2).flatten(1)), "heads"),
+        (lambda self, u, s: Hidden((u + s.h).view(-1, 5, 1).mul(2).flatten(1)), None),
         (lambda self, u, s: Hidden((u + s.h.double()).to(u.dtype)), "torch.float64"),
         (lambda self, u, s: Hidden(u + s.h * torch.arange(5).to(u.dtype).flip(0)), None),
         (lambda self, u, s: Hidden(u * OUTSIDE + s.h), "neither a parameter nor a buffer"),

@@ -142,7 +142,7 @@ def test_rows_wider_than_a_block_are_computed_by_many_programs():
 NUMBERS = [0, 0.5, -0.5, 1, -1, 1.5, 2.5, -2.5, 0.0999, 0.1001, 1e-6, -1e-3, 0.999, 3, -20, 45, 200, 1e9]
 NUMBERS += [torch.inf, -torch.inf, torch.nan]
 TWO = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "logical_and", "logical_or"]
-TWO += ["gt", "ge", "lt", "le", "eq", "ne"]
+TWO += ["gt", "ge", "lt", "le", "eq", "ne", "fmod", "remainder"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])

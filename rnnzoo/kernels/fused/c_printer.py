@@ -4,32 +4,8 @@ A thread runs its rows through the whole sequence, so no step waits for another 
 first, so at each step the rows still alive are the first of a thread's own.
 """
 
-from itertools import count
-
-from rnnzoo.kernels.fused.expressions import Expr, Row
+from rnnzoo.kernels.fused.c_bodies import print_body
 from rnnzoo.kernels.fused.plan import Body, Gemm, Loop, Plan
-
-_FUNCTIONS = """
-    exp2 log log1p log2 log10 expm1 sin cos tan asin acos atan sinh cosh asinh acosh atanh erf sqrt floor ceil trunc
-"""
-
-# comparisons are written so that NaN comes through maximum, minimum, relu and clamp, as it does in torch
-CODE = {
-    **{name: f"F({name})({{0}})" for name in _FUNCTIONS.split()},
-    **{"exp": "ex({0})", "sigmoid": "sg({0})", "tanh": "th({0})", "pow": "F(pow)({0},{1})", "abs": "F(fabs)({0})"},
-    **{"rsqrt": "(1/F(sqrt)({0}))", "reciprocal": "(1/{0})", "round": "F(rint)({0})", "neg": "(-{0})"},
-    **{"relu": "({0}<0?0:{0})", "sign": "(real)(({0}>0)-({0}<0))"},
-    **{"isnan": "(real)({0}!={0})", "isinf": "(real)(F(fabs)({0})==INFINITY)"},
-    **{"logical_not": "(real)({0}==0)", "bitwise_not": "(real)({0}==0)"},
-    **{name: f"({{0}}{sign}{{1}})" for name, sign in {"add": "+", "sub": "-", "mul": "*", "div": "/"}.items()},
-    **{
-        name: f"(real)({{0}}{sign}{{1}})"
-        for name, sign in {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}.items()
-    },
-    **dict.fromkeys(("logical_and", "bitwise_and"), "(real)({0}!=0&&{1}!=0)"),
-    **dict.fromkeys(("logical_or", "bitwise_or"), "(real)({0}!=0||{1}!=0)"),
-    **{"maximum": "mx({0},{1})", "minimum": "mn({0},{1})", "where": "({0}!=0?{1}:{2})"},
-}
 
 _PRELUDE = r"""
 #include <math.h>
@@ -97,6 +73,8 @@ static inline double th(double x) { return tanh(x); }
 _COMPARISONS = r"""
 static inline real mx(real a, real b) { return a > b || a != a ? a : b; }
 static inline real mn(real a, real b) { return a < b || a != a ? a : b; }
+/* of the divisor's sign, as torch's remainder */
+static inline real rm(real a, real b) { real z = F(fmod)(a, b); return z != 0 && (b < 0) != (z < 0) ? z + b : z; }
 """
 
 _SHARE = r"""
@@ -166,7 +144,7 @@ def _function(plan: Plan, name: str, loop: Loop, end: str) -> str:
             pointers += f"const real*restrict {b}={past};"
         elif buffer.kind != "weight":
             pointers += f"real*restrict {b}=p[{order.index(b)}]{_STEP[buffer.kind].format(buffer.width)};"
-    parts = "\n".join(_body(loop, part) if isinstance(part, Body) else _gemm(part, loop) for part in loop.parts)
+    parts = "\n".join(print_body(loop, part) if isinstance(part, Body) else _gemm(part, loop) for part in loop.parts)
     swaps = "".join(
         f"{{real*z=p[{i}];p[{i}]=p[{j}];p[{j}]=z;}}"
         for i, j in ((order.index(a), order.index(b)) for a, b in loop.swaps)
@@ -215,78 +193,3 @@ m+=more;}}
 if(block>1){{a={x}+block*lo*{n};WAIT}}
 {gemms}done=0;WAIT}}
 """
-
-
-def _body(loop: Loop, body: Body) -> str:
-    """A loop over rows: what is one number a row first, then a loop over columns for each length."""
-    fresh = count()
-    once: list[str] = []
-    once_names: dict[Expr, str] = {}
-    loops: dict[int, tuple[list[str], dict[Expr, str]]] = {}
-
-    def place(buffer: str, column: int, single: bool = False) -> str:
-        return f"{buffer}[r*{loop.buffers[buffer].width}+{column}{'' if single else '+j'}]"
-
-    def name_of(e: Expr, n: int, lines: list[str], names: dict[Expr, str]) -> str:
-        """The C name of e in a loop of n columns."""
-        if e.scalar:
-            lines, names = once, once_names
-        if e in names:
-            return names[e]
-        if e.op == "const":
-            return _number(e.args[0])
-        if e.op in ("vector", "entry"):
-            return f"c{e.args[0]}[{e.args[1]}{'+j' if e.op == 'vector' else ''}]"
-        if (e, n) in body.held:
-            buffer, column = body.held[e, n]
-            return place(buffer, column, e.scalar)
-        if e.op in ("leaf", "at"):
-            return place(e.args[0], e.args[1], e.op == "at")
-        if e.op == "reduce":
-            name = _reduction(e, f"e{next(fresh)}", lines)
-        else:
-            operands = [name_of(a, n, lines, names) for a in e.operands]
-            name = f"{'e' if e.scalar else 'v'}{next(fresh)}"
-            lines.append(f"const real {name}={CODE[e.op].format(*operands)};")
-        names[e] = name
-        return name
-
-    def _reduction(e: Expr, name: str, lines: list[str]) -> str:
-        operand, kind, length = e.args
-        inside: list[str] = []
-        x = name_of(operand, length, inside, {})
-        text = "".join(inside)
-        if kind == "add":
-            lines.append(
-                f'real {name}=0;_Pragma("omp simd reduction(+:{name})")'
-                f"for(long j=0;j<{length};j++){{{text}{name}+={x};}}"
-            )
-        else:  # a maximum that lets NaN through
-            lines.append(
-                f'real {name}=-INFINITY;int {name}n=0;_Pragma("omp simd reduction(max:{name}) reduction(|:{name}n)")'
-                f"for(long j=0;j<{length};j++){{{text}const real x={x};{name}=x>{name}?x:{name};{name}n|=x!=x;}}"
-                f"if({name}n){name}=NAN;"
-            )
-        return name
-
-    for store in body.stores:
-        column = store.column
-        row: Row = store.row
-        for e, n in row:
-            lines, names = loops.setdefault(n, ([], {}))
-            lines.append(f"{place(store.buffer, column)}{'+=' if store.add else '='}{name_of(e, n, lines, names)};")
-            column += n
-    if not loops:
-        return ""
-    columns = "".join(
-        f'\n_Pragma("omp simd")for(long j=0;j<{n};j++){{{"".join(lines)}}}' for n, (lines, _) in loops.items()
-    )
-    return f"if(me==0)for(long r=r0;r<r1;r++){{{''.join(once)}{columns}}}\nWAIT"
-
-
-def _number(value: float) -> str:
-    if value != value:
-        return "(real)NAN"
-    if abs(value) == float("inf"):
-        return f"({'-' * (value < 0)}(real)INFINITY)"
-    return f"((real){value!r})"

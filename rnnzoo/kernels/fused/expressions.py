@@ -4,8 +4,8 @@ A row, a (B, n) tensor in the trace, is a tuple of parts (expression, length), c
 columns shifts its leaves, so ``chunk`` and ``cat`` cost nothing, whatever they are applied to.
 """
 
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Container, Iterable, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -16,7 +16,7 @@ _COSTLY = """
 """
 _CHEAP = """
     neg relu abs sign floor ceil trunc round isnan isinf logical_not bitwise_not add sub mul maximum minimum gt ge lt le
-    eq ne logical_and logical_or bitwise_and bitwise_or where
+    eq ne logical_and logical_or bitwise_and bitwise_or where remainder fmod
 """
 COSTLY, CHEAP = frozenset(_COSTLY.split()), frozenset(_CHEAP.split())
 ROWWISE = COSTLY | CHEAP
@@ -27,7 +27,8 @@ class Expr:
 
     By `op`: ``const`` (value), ``vector`` (constant, column), ``leaf`` (buffer, column), where a column counts from
     the loop's; ``entry`` and ``at``, the same at one column whatever the loop's; ``reduce`` (expression, kind, length);
-    and the row-wise operations of expressions. `scalar`: one value a row, not one a column.
+    ``strided`` (one of those four, its name, column, stride), which moves on with an outer loop; and the row-wise
+    operations of expressions. `scalar`: one value a row, not one a column.
     """
 
     __slots__ = ("__weakref__", "args", "op", "operands", "scalar")
@@ -46,7 +47,8 @@ class Expr:
         e = super().__new__(cls)
         e.op, e.args = op, args
         e.operands = tuple(a for a in args if isinstance(a, Expr))
-        e.scalar = op in ("const", "entry", "at", "reduce") or bool(e.operands and all(a.scalar for a in e.operands))
+        alone = op in ("const", "entry", "at", "reduce") or (op == "strided" and args[0] in ("entry", "at"))
+        e.scalar = alone or bool(e.operands and all(a.scalar for a in e.operands))
         cls._table[key] = e
         return e
 
@@ -101,6 +103,19 @@ def cut(row: Row, start: int, end: int) -> Row:
     return tuple(parts)
 
 
+def joined(parts: Iterable[Part]) -> Row:
+    """The parts as few as can be: columns that go on where the last ones ended are one part with them."""
+    found: list[Part] = []
+    for e, n in parts:
+        if found:
+            before, m = found[-1]
+            if (e is before) if e.scalar else (before.op == e.op and before.shift(m) is e):
+                found[-1] = before, m + n
+                continue
+        found.append((e, n))
+    return tuple(found)
+
+
 def spread(row: Row, length: int) -> Row:
     """A row of `length` columns; one of a single column serves them all."""
     if width(row) == length:
@@ -111,10 +126,31 @@ def spread(row: Row, length: int) -> Row:
 
 def elementwise(op: str, *rows: Row) -> Row:
     """An operation of rows, column by column."""
+    return tuple((Expr(op, *(e for e, _ in parts)), parts[0][1]) for parts in zip(*aligned(rows), strict=True))
+
+
+def aligned(rows: Sequence[Row]) -> list[Row]:
+    """The rows with parts of the same lengths."""
     total = max(map(width, rows))
-    rows = tuple(spread(r, total) for r in rows)
-    edges = sorted({width(r[:k]) for r in rows for k in range(len(r) + 1)})
-    return tuple((Expr(op, *(cut(r, lo, hi)[0][0] for r in rows)), hi - lo) for lo, hi in pairwise(edges))
+    rows = [spread(r, total) for r in rows]
+    borders = [set(accumulate((n for _, n in r), initial=0)) for r in rows]
+    if all(b == borders[0] for b in borders):
+        return rows
+    edges = sorted(set().union(*borders))
+    return [_divided(r, edges) for r in rows]
+
+
+def _divided(row: Row, edges: Sequence[int]) -> Row:
+    """The parts of a row, cut at all of the `edges`, among which its own are."""
+    parts: list[Part] = []
+    ends = iter(pairwise(edges))
+    for e, n in row:
+        at = 0
+        while at < n:
+            lo, hi = next(ends)
+            parts.append((e.shift(at), hi - lo))
+            at += hi - lo
+    return tuple(parts)
 
 
 def reduce(kind: str, row: Row) -> Row:
@@ -130,8 +166,8 @@ def inner(e: Expr, length: int) -> list[Part]:
     return [(a, e.args[2] if e.op == "reduce" else length) for a in e.operands]
 
 
-def below(rows: Iterable[Row]) -> dict[Part, None]:
-    """Every part that rows are made of, operands first."""
+def below(rows: Iterable[Row], known: Container[Part] = ()) -> dict[Part, None]:
+    """Every part that rows are made of, operands first; what those in `known` are made of is left out."""
     seen: dict[Part, None] = {}
     stack = [(part, False) for row in rows for part in row][::-1]
     while stack:
@@ -142,5 +178,6 @@ def below(rows: Iterable[Row]) -> dict[Part, None]:
             seen[part] = None
         else:
             stack.append((part, True))
-            stack += [(a, False) for a in reversed(inner(*part))]
+            if part not in known:
+                stack += [(a, False) for a in reversed(inner(*part))]
     return seen

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rnnzoo.kernels.fused.plan import Columns, Gradient, Late
 from rnnzoo.kernels.fused.steps import Steps
+from rnnzoo.kernels.fused.values import Product
 
 
 class Left:
@@ -37,6 +38,12 @@ class Left:
         return [a[:, at.column : at.column + at.width] for a in pieces]
 
 
+def matrix_of(product: Product, constants: Sequence[Tensor]) -> Tensor:
+    """What rows are multiplied by: a constant, or one head's part of it."""
+    m = constants[product.constant].reshape(product.dims)
+    return m if product.part is None else m[product.part]
+
+
 def input_gradient(
     late: Sequence[Late], left: Left, constants: Sequence[Tensor], product: Callable[..., None]
 ) -> Tensor:
@@ -47,7 +54,7 @@ def input_gradient(
             p = gemm.product
             (rows,) = left.rows(gemm.operand)
             into = du[:, group.column : group.column + p.length]
-            product(rows, constants[p.constant], p.transposed, into, add=k > 0)
+            product(rows, matrix_of(p, constants), p.turned, into, add=k > 0)
     return du
 
 
@@ -62,11 +69,11 @@ def constant_gradients(
     `outer(pieces, sums=)` gives the sum over pieces of leftᵀ @ right, and where asked for, if it is a by-product, the
     sum of left's rows.
     """
-    gradients = [g for g, need in zip(plan, wanted, strict=True) if need]
-    summed = {at for g in gradients for at in g.rows}
+    addends = [g for gradient, need in zip(plan, wanted, strict=True) if need for g in gradient.groups]
+    summed = {at for g in addends for at in g.rows}
     sums: dict[Columns, Tensor] = {}
     products: dict[tuple[Columns, Columns], Tensor] = {}
-    for pair in (pair for g in gradients for pair in g.outer):
+    for pair in (pair for g in addends for pair in g.outer):
         if pair not in products:
             cut = any(at.buffer[0] == "s" for at in pair) and not left.steps.packed
             pieces = zip(*(left.rows(at, cut) for at in pair), strict=True)
@@ -77,13 +84,16 @@ def constant_gradients(
         sums[at] = torch.stack([a.sum(0) for a in left.rows(at)]).sum(0)
 
     def made(gradient: Gradient) -> Tensor | None:
-        terms = [products[pair] for pair in gradient.outer]
-        for at in gradient.rows:
-            terms.append(sums[at] if at.width == math.prod(gradient.shape) else sums[at].sum())
-        if not terms:
+        whole = math.prod(gradient.shape) // max(len(gradient.groups), 1)
+        found = []
+        for group in gradient.groups:
+            terms = [products[pair] for pair in group.outer]
+            terms += [sums[at] if at.width == whole else sums[at].sum() for at in group.rows]
+            total = sum(terms[1:], terms[0])
+            found.append(total.t() if gradient.turned else total)
+        if not found:
             return None
-        total = sum(terms[1:], terms[0])
-        return (total.t() if gradient.transposed else total).reshape(gradient.shape)
+        return (found[0] if len(found) == 1 else torch.stack(found)).reshape(gradient.shape)
 
     return _apart([made(g) if need else None for g, need in zip(plan, wanted, strict=True)])
 

@@ -252,15 +252,11 @@ def _shapes(
     for field, a in zip(s._fields, s, strict=True):
         if a.dtype not in (torch.float32, torch.float64) or a.dtype != dtype:
             return f"its state has {field} in {a.dtype}"
-        if a.dim() > 2:
-            return f"its state has {field} with {a.dim()} axes (heads, matrices)"
     if not leaves:
         return "its u is empty"
     for a in leaves:
         if not isinstance(a, Tensor) or a.dtype != dtype:
             return f"its u holds {a.dtype if isinstance(a, Tensor) else type(a).__name__}, not {dtype} alone"
-        if a.dim() > lead + 1:
-            return f"its u holds a tensor with {a.dim() - lead + 1} axes a step (heads, matrices)"
         if a.dim() < lead or (sizes is not None and tuple(a.shape[:lead]) != sizes):
             return "its u holds a tensor without a time and a batch axis"
     fields = tuple(tuple(a.shape[1:]) for a in s)

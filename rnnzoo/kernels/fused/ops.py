@@ -86,7 +86,7 @@ def _scan_backward_fake(
 ) -> list[Tensor]:
     program = _program(key)
     shapes = [(dy.shape[0], program.plan.input_width), *(a.shape for a in s), *(a.shape for a in constants)]
-    there = [True] * (1 + len(s)) + [bool(g.outer or g.rows) for g in program.plan.gradients]
+    there = [True] * (1 + len(s)) + [g.there for g in program.plan.gradients]
     return [dy.new_empty(z if a and b else 0) for z, a, b in zip(shapes, wanted, there, strict=True)]
 
 

@@ -7,17 +7,21 @@ Products of the input alone run ahead of the loop, a block of steps at a time; p
 needs run after it, over all steps at once.
 
 Buffers: u (input), y (gradient of what is emitted), s n (old and new states), l (final states), h (what is emitted,
-where it is no field of the state), m (products), k (kept), d o (gradients of new and of old states), du, q (rows that
-gradients of parameters are made of), a (sums over time of a row), w (weights).
+where it is no field of the state), m (products, and rows placed to be read number by number), k (kept), d o (gradients
+of new and of old states), du, q (rows that gradients of parameters are made of), a (sums over time of a row), w
+(weights).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rnnzoo.kernels.fused.axes import natural
 from rnnzoo.kernels.fused.expressions import (
     COSTLY,
     Part,
     Row,
+    aligned,
     below,
     elementwise,
     inner,
@@ -25,8 +29,12 @@ from rnnzoo.kernels.fused.expressions import (
     number,
     width,
 )
-from rnnzoo.kernels.fused.lowering import Constant, Lowering, Product, Rows, Sum, Value
+from rnnzoo.kernels.fused.lowering import Lowering
+from rnnzoo.kernels.fused.siblings import grouped
 from rnnzoo.kernels.fused.trace import Shapes, Traced, Unsupported
+from rnnzoo.kernels.fused.values import Constant, Placed, Product, Rows, Sum, Term, Value
+
+Step = Product | Placed
 
 
 @dataclass(frozen=True)
@@ -82,14 +90,27 @@ class Late:
 
 
 @dataclass(frozen=True)
-class Gradient:
-    """How a constant's gradient is made after the loop: of outer products, and of sums of rows, over all steps or over
-    those of a buffer that has added the steps up."""
+class Addends:
+    """A matrix or a row: the sum of outer products, and of sums of rows, over all steps or over those of a buffer that
+    has added the steps up."""
 
     outer: list[tuple[Columns, Columns]]
     rows: list[Columns]
-    transposed: bool
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How a constant's gradient is made after the loop, of one matrix or of one for each head; `turned`: each is its
+    transpose."""
+
+    groups: list[Addends]
+    turned: bool
     shape: tuple[int, ...]
+
+    @property
+    def there(self) -> bool:
+        """Whether it is anything but zero."""
+        return any(g.outer or g.rows for g in self.groups)
 
 
 class Loop:
@@ -97,7 +118,7 @@ class Loop:
 
     def __init__(
         self,
-        products: Sequence[Product],
+        steps: Sequence[Step],
         buffers: dict[str, Buffer],
         stores: Iterable[Store],
         held: dict[Part, tuple[str, int]],
@@ -105,10 +126,13 @@ class Loop:
     ):
         self.buffers, self.swaps, self._levels = dict(buffers), list(swaps), dict[str, int]()
         stores = list(stores)
+        products = [p for p in steps if isinstance(p, Product)]
+        self.products = {p.weight: p for p in products}
         ahead = {p.name for p in products if _of_input(p) and p.name not in buffers}
-        for p in products:  # in the order of the trace: operands come first
-            self._levels[p.name] = 0 if p.name in ahead else 1 + self._level(p.row)
+        for p in steps:  # in the order of the trace: operands come first
+            self._levels[p.name] = 0 if p.name in ahead else 1 + max(map(self._level, p.rows))
             self.buffers.setdefault(p.name, Buffer(p.length, "block" if p.name in ahead else "turn"))
+        for p in products:
             self.buffers[p.weight] = Buffer(0, "weight")
         if ahead:
             self.buffers["x"] = Buffer(self.buffers["u"].width, "block")
@@ -117,6 +141,10 @@ class Loop:
         depth = max(self._levels.values(), default=0)
         # what overwrites memory that others may still read comes last
         placed = [(depth if s.buffer[0] == "o" else self._level(s.row), s) for s in stores]
+        for p in steps:
+            if isinstance(p, Placed):
+                terms = enumerate(aligned(p.rows))
+                placed += [(self._levels[p.name] - 1, Store(p.name, row, add=k > 0)) for k, row in terms]
         helds = [dict(held) for _ in range(depth + 1)]
         for level in range(depth):
             placed += self._kept_between(placed, level, helds)
@@ -148,15 +176,21 @@ class Loop:
     ) -> list[tuple[int, Store]]:
         """What one body computes at a cost and a later one reads, written down in between."""
         kept = []
-        made = below(s.row for at, s in placed if at == level)
-        later = below(s.row for at, s in placed if at > level)
-        for e, n in made:
-            if (e, n) in later and e.op in COSTLY and not e.scalar and (e, n) not in helds[level]:
-                name = f"t{len(self.buffers)}"
-                self.buffers[name] = Buffer(n, "turn")
-                kept.append((level, Store(name, ((e, n),))))
+        made = below((s.row for at, s in placed if at == level), helds[level])
+        later = below((s.row for at, s in placed if at > level), helds[level])
+        again = [
+            (e, n)
+            for e, n in made
+            if (e, n) in later and e.op in COSTLY and not e.scalar and (e, n) not in helds[level]
+        ]
+        for row in grouped(again):
+            name, at = f"t{len(self.buffers)}", 0
+            self.buffers[name] = Buffer(width(row), "turn")
+            kept.append((level, Store(name, row)))
+            for e, n in row:
                 for held in helds[level + 1 :]:
-                    held[e, n] = name, 0
+                    held[e, n] = name, at
+                at += n
         return kept
 
 
@@ -171,11 +205,10 @@ class Plan:
         S, C = len(self.widths), len(traced.constants)
         emitted_shape = _emitted_shape(traced, C + len(leaves) + 2 * S)
         self.output_width = _width(emitted_shape)
-        inputs: list[Value] = [Constant(k, False, z) for k, z in enumerate(traced.constants)]
-        inputs += [Rows(leaf("u", n, sum(leaves[:k]))) for k, n in enumerate(leaves)]
-        inputs += [Rows(leaf(f"s{k}", n)) for k, n in enumerate(self.widths)]
-        inputs += [Rows(leaf(f"d{k}", n)) for k, n in enumerate(self.widths)]
-        inputs += [Rows(leaf("y", self.output_width))]
+        inputs: list[Value] = [Constant(k, z, tuple(range(len(z)))) for k, z in enumerate(traced.constants)]
+        inputs += [Rows(leaf("u", _width(z), sum(leaves[:k])), natural(z)) for k, z in enumerate(shapes.leaves)]
+        inputs += [Rows(leaf(f"{c}{k}", _width(z)), natural(z)) for c in "sd" for k, z in enumerate(shapes.fields)]
+        inputs += [Rows(leaf("y", self.output_width), natural(emitted_shape))]
         out = lowering.run(traced.joint, inputs)
         new = _rows(out[:S], self.widths)
         (emitted,) = _rows(out[S : S + 1], [self.output_width])
@@ -185,7 +218,7 @@ class Plan:
         self.emitted = next((f"n{k}" for k in range(S) if new[k] == emitted), "h")
         self.emitted_shape = emitted_shape
 
-        forward, backward = _directions(list(lowering.products.values()), [*new, emitted])
+        forward, backward = _directions(list(lowering.steps.values()), [*new, emitted])
         results = [Store(f"n{k}", row) for k, row in enumerate(new)]
         if self.emitted == "h":
             results.append(Store("h", emitted))
@@ -218,16 +251,16 @@ class Plan:
     def _plan_input_gradient(
         self,
         d_leaves: Sequence[Row],
-        backward: Sequence[Product],
+        backward: Sequence[Step],
         d_constants: Sequence[Value | None],
         d_states: Sequence[Row],
         read: set[str],
-    ) -> tuple[list[Store], list[Product]]:
+    ) -> tuple[list[Store], list[Step]]:
         """What the backward writes of the input's gradient, and the products that it needs; the others are late."""
-        terms = [d.terms for d in d_constants if isinstance(d, Sum)]
+        terms = [group for d in d_constants if isinstance(d, Sum) for group in d.groups]
         others = [row for group in terms for t in group for row in (t.left, t.right) if row is not None]
-        others += [*d_states, *(p.row for p in backward)]
-        by_name = {p.name: p for p in backward}
+        others += [*d_states, *(row for p in backward for row in p.rows)]
+        by_name = {p.name: p for p in backward if isinstance(p, Product)}
         sums = [_products_in(row, by_name) for row in d_leaves]
         others += [row for row, found in zip(d_leaves, sums, strict=True) if found is None]
         used = {e.args[0] for e, _ in below(others) if e.op in ("leaf", "at")}
@@ -246,8 +279,12 @@ class Plan:
 
     def _gradient(self, d: Value | None, shape: tuple[int, ...], stores: list[Store], read: set[str]) -> Gradient:
         """What the backward writes so that the gradient of a constant is one product or sum after the loop."""
+        groups = [self._addends(group, stores, read) for group in (d.groups if isinstance(d, Sum) else ())]
+        return Gradient(groups, isinstance(d, Sum) and d.turned, shape)
+
+    def _addends(self, terms: Sequence[Term], stores: list[Store], read: set[str]) -> Addends:
         outer, rows = [], []
-        for term in d.terms if isinstance(d, Sum) else ():
+        for term in terms:
             if term.right is not None:
                 outer.append((self._stored(term.left, stores, read), self._stored(term.right, stores, read)))
             elif any(s.row == term.left and not s.add for s in stores):
@@ -257,21 +294,20 @@ class Plan:
                 self.accumulated.append(name)
                 stores.append(Store(name, term.left, add=True))
                 rows.append(Columns(name, 0, width(term.left)))
-        return Gradient(outer, rows, isinstance(d, Sum) and d.transposed, shape)
+        return Addends(outer, rows)
 
     def _plan_saving(
         self,
         stores: list[Store],
-        backward: Sequence[Product],
-        forward: Sequence[Product],
+        backward: Sequence[Step],
+        forward: Sequence[Step],
         new: Sequence[Row],
         made: Sequence[Row],
         read: set[str],
     ) -> tuple[dict[Part, tuple[str, int]], list[Store]]:
         """What the backward reads of the forward: its results, what is dear to compute, and products."""
-        of_forward = below([*made, *(p.row for p in forward)])
+        of_forward = below([*made, *(row for p in forward for row in p.rows)])
         held: dict[Part, tuple[str, int]] = {}
-        kept: list[Store] = []
         for k, row in enumerate(new):
             at = 0
             for e, n in row:
@@ -279,8 +315,8 @@ class Plan:
                     held[e, n] = f"n{k}", at
                 at += n
         products = {p.name: p.length for p in forward}  # of which a part of the columns may be all that is read
-        seen = set()
-        todo = [part for row in (*(s.row for s in stores), *(p.row for p in backward)) for part in row]
+        seen, keep = set(), []
+        todo = [part for row in (*(s.row for s in stores), *(r for p in backward for r in p.rows)) for part in row]
         while todo:
             e, n = part = todo.pop()
             if part in seen:
@@ -291,16 +327,21 @@ class Plan:
             elif e.op in ("leaf", "at") and not (e.op == "leaf" and n < products.get(e.args[0], 0)):
                 read.add(e.args[0])
             elif e.op == "leaf" or (part in of_forward and e.op in COSTLY and not e.scalar):
-                held[part] = f"k{len(kept)}", 0
-                kept.append(Store(f"k{len(kept)}", ((e, n),)))
+                keep.append(part)
             else:
                 todo += inner(e, n)
+        kept = [Store(f"k{k}", row) for k, row in enumerate(grouped(keep))]
+        for s in kept:
+            at = 0
+            for e, n in s.row:
+                held[e, n] = s.buffer, at
+                at += n
         return held, kept
 
     def _plan_loops(
         self,
-        forward: list[Product],
-        backward: list[Product],
+        forward: list[Step],
+        backward: list[Step],
         results: list[Store],
         stores: list[Store],
         held: dict[Part, tuple[str, int]],
@@ -332,6 +373,9 @@ class Plan:
         above = {"y": Buffer(self.output_width, "seq")}
         swaps = [(f"d{k}", f"o{k}") for k in fields]
         self.backward = Loop(backward, given | above | states | saved | steps | written, stores, held, swaps)
+        loops = (self.forward, self.infer, self.backward)
+        bodies = [part for loop in loops for part in loop.parts if isinstance(part, Body)]
+        self.pieces = max((sum(len(s.row) for s in body.stores) for body in bodies), default=0)
         names = self.forward.buffers | self.infer.buffers | self.backward.buffers
         self.order = list(names)
 
@@ -363,7 +407,7 @@ def _products_in(row: Row, products: dict[str, Product]) -> list[Product] | None
 
 
 def _width(shape: Sequence[int]) -> int:
-    return shape[0] if shape else 1
+    return math.prod(shape)
 
 
 def _emitted_shape(traced: Traced, at: int) -> tuple[int, ...]:
@@ -384,14 +428,14 @@ def _rows(values: Sequence[Value | None], widths: Sequence[int]) -> list[Row]:
     return rows
 
 
-def _directions(products: list[Product], results: Sequence[Row]) -> tuple[list[Product], list[Product]]:
-    """The products that the results need, and the others, which are the backward's."""
-    by_name = {p.name: p for p in products}
+def _directions(steps: list[Step], results: Sequence[Row]) -> tuple[list[Step], list[Step]]:
+    """The products and placed rows that the results need, and the others, which are the backward's."""
+    by_name = {p.name: p for p in steps}
     needed: set[str] = set()
     todo = list(results)
     while todo:
         for e, _ in below([todo.pop()]):
             if e.op in ("leaf", "at") and e.args[0] in by_name and e.args[0] not in needed:
                 needed.add(e.args[0])
-                todo.append(by_name[e.args[0]].row)
-    return [p for p in products if p.name in needed], [p for p in products if p.name not in needed]
+                todo += by_name[e.args[0]].rows
+    return [p for p in steps if p.name in needed], [p for p in steps if p.name not in needed]

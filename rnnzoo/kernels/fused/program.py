@@ -14,7 +14,7 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
-from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient
+from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
 from rnnzoo.kernels.fused.plan import Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.steps import Steps
@@ -142,7 +142,8 @@ class Program:
         names = [b for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
         weights, _alive = (Weight * len(names))(), []
         for k, w in enumerate(names):
-            weights[k], held = self.products.weight(constants[int(w[1:-1])], w[-1] == "t")
+            product = loop.products[w]
+            weights[k], held = self.products.weight(matrix_of(product, constants), product.turned)
             _alive.append(held)
         getattr(lib, name)(
             ctypes.c_long(steps.time),
@@ -166,7 +167,7 @@ class Program:
         owners = max(1, min(there, B // 4))
         if owners > 1 or there == 1:
             return owners, 1
-        products = [constants[int(b[1:-1])] for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
+        products = [matrix_of(p, constants) for p in loop.products.values()]
         if not products or min(m.numel() for m in products) < _SHARED:
             return 1, 1
         team = min(there, _TEAM)

@@ -124,10 +124,10 @@ def trace(cell: Cell, shapes: Shapes) -> Traced:
 
 
 def _batch(values: Any, shapes: Shapes) -> int:
-    """A batch size that no other axis can be mistaken for, nor a part of it."""
+    """A batch size that no other axis can be mistaken for, nor a part of it; a large one, for a step may halve axes."""
     sizes = {n for shape in (*shapes.leaves, *shapes.fields, *(a.shape for a in values)) for n in shape}
-    primes = (n for n in range(7, 200) if all(n % k for k in range(2, n)))
-    return next((p for p in primes if all(math.gcd(p, n) == 1 for n in sizes)), 199)
+    primes = (n for n in range(61, 400) if all(n % k for k in range(2, n)))
+    return next((p for p in primes if all(math.gcd(p, n) == 1 for n in sizes)), 397)
 
 
 def _random(shapes: Shapes, batch: int, seed: int) -> tuple[list[Tensor], list[Tensor]]:
@@ -241,7 +241,9 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
         hardswish hardswish_backward log_sigmoid_forward log_sigmoid_backward threshold_backward sigmoid_backward
         tanh_backward addcmul addcdiv lerp square rsub frac mv dot addmv
     """
-    return {
+    table = {
         **core_aten_decompositions(),
         **get_decompositions([getattr(aten, n) for n in names.split() if hasattr(aten, n)]),
     }
+    table.pop(aten.select_scatter.default, None)  # it would become a comparison of indices
+    return table

@@ -150,3 +150,16 @@ def power(x, y):
     p = tl.exp(e * tl.log(tl.abs(b)))
     p = tl.where(b < 0, tl.where(odd, -p, tl.where(whole | (b == float("-inf")), p, float("nan"))), p)
     return tl.where((e == 0) | (b == 1), 1.0, p).to(x.dtype)
+
+
+@triton.jit
+def fmod(a, b):
+    """What is left of a when b is taken from it as often as it goes, of a's sign."""
+    return tl.where(tl.abs(b) == float("inf"), tl.where(tl.abs(a) == float("inf"), float("nan"), a), a % b)
+
+
+@triton.jit
+def remainder(a, b):
+    """The same of b's sign, as torch's."""
+    z = fmod(a, b)
+    return tl.where((z != 0) & ((b < 0) != (z < 0)), z + b, z)

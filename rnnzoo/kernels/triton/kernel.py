@@ -11,6 +11,7 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.base import Work
 from rnnzoo.kernels.fused import kernel as fused
+from rnnzoo.kernels.fused.ops import PROGRAMS
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 from rnnzoo.kernels.linear_scan import LinearScan
@@ -18,6 +19,8 @@ from rnnzoo.kernels.native import Native
 from rnnzoo.kernels.reference import Reference
 from rnnzoo.kernels.triton import available
 from rnnzoo.kernels.triton.program import GpuProgram
+
+_PIECES = 64  # of a body: they are printed one by one here
 
 
 class Triton(fused.Fused):
@@ -47,6 +50,9 @@ class Triton(fused.Fused):
             found = self._prepared(cell, x.dtype if first else cell.like(x).dtype, x.dim() - 1, work.inputs)
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}"
+            pieces = PROGRAMS[found.key].plan.pieces
+            if pieces > _PIECES:
+                return f"{name_of(kind(cell))}: its step takes matrices to {pieces} pieces, and the most is {_PIECES}"
         return available.why_not_device(x.device)
 
     def cost(self, work: Work) -> float:

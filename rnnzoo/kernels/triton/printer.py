@@ -17,7 +17,8 @@ _TRITONS = "exp exp2 log log2 sin cos sqrt rsqrt erf floor ceil abs"
 CODE = {
     **{name: f"{name}({{0}})" for name in _OWN.split()},
     **{name: f"tl.{name}({{0}})" for name in _TRITONS.split()},
-    **{"pow": "power({0}, {1})", "round": "nearest({0})", "reciprocal": "1 / {0}", "neg": "-{0}"},
+    **{"pow": "power({0}, {1})", "fmod": "fmod({0}, {1})", "remainder": "remainder({0}, {1})"},
+    **{"round": "nearest({0})", "reciprocal": "1 / {0}", "neg": "-{0}"},
     **{"relu": "tl.where({0} < 0, 0.0, {0})", "sign": "({0} > 0).to({real}) - ({0} < 0).to({real})"},
     **{"isnan": "({0} != {0}).to({real})", "isinf": '(tl.abs({0}) == float("inf")).to({real})'},
     **{"logical_not": "({0} == 0).to({real})", "bitwise_not": "({0} == 0).to({real})"},
@@ -35,8 +36,8 @@ _HEAD = """import triton
 import triton.language as tl
 
 from rnnzoo.kernels.triton.functions import (
-    acos, acosh, asin, asinh, atan, atanh, cosh, expm1, log1p, log10, maximum, minimum, nearest, power, sigmoid, sinh,
-    tan, tanh, trunc
+    acos, acosh, asin, asinh, atan, atanh, cosh, expm1, fmod, log1p, log10, maximum, minimum, nearest, power,
+    remainder, sigmoid, sinh, tan, tanh, trunc
 )
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient
+from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
 from rnnzoo.kernels.fused.plan import Body, Columns, Loop
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import Steps
@@ -92,7 +92,7 @@ class GpuProgram:
             if b in plan.accumulated:
                 p[b].zero_()
         for gemm in loop.ahead:
-            m, turned = constants[gemm.product.constant], gemm.product.transposed
+            m, turned = matrix_of(gemm.product, constants), gemm.product.turned
             _product(_columns(p[gemm.operand.buffer], gemm.operand), m, turned, p[gemm.product.name])
         runs = [None if b is None else self._run(b, constants) for b in self.bodies[name]]
         for t in range(T - 1, -1, -1) if name == "backward" else range(T):
@@ -106,7 +106,7 @@ class GpuProgram:
                     continue
                 operand, out = part.operand, part.product.name
                 i, o = (first[loop.buffers[b].kind] for b in (operand.buffer, out))
-                m, turned = constants[part.product.constant], part.product.transposed
+                m, turned = matrix_of(part.product, constants), part.product.turned
                 _product(_columns(p[operand.buffer][i : i + r], operand), m, turned, p[out][o : o + r])
             going = alive[t + 1] if t + 1 < T else 0
             if name != "backward" and going < r:  # rows that end here leave their states behind
