@@ -25,7 +25,7 @@ def from_torch(module: nn.RNNBase) -> RNN:
     """
     if not isinstance(module, nn.RNNBase):
         raise RnnZooError(f"from_torch takes an nn.LSTM, nn.GRU or nn.RNN, not {type(module).__name__}")
-    constants = {"proj_size": module.proj_size} if module.proj_size else {}
+    constants: dict[str, Any] = {"proj_size": module.proj_size} if module.proj_size else {}
     weight = module.weight_ih_l0
     assert isinstance(weight, torch.Tensor)
     rnn = RNN(

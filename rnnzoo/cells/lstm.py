@@ -47,8 +47,8 @@ class LSTM1997(GatedCell):
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, g, o = (wx + rh).chunk(3, -1)
-        c = s.c + i.sigmoid() * (2 * (g / 2).tanh())
-        return HiddenCell(o.sigmoid() * (c / 2).tanh(), c)
+        c = s.c + i.sigmoid() * (2 * (0.5 * g).tanh())
+        return HiddenCell(o.sigmoid() * (0.5 * c).tanh(), c)
 
 
 @register("lstmp")

@@ -1,6 +1,6 @@
 """The LSTM and its eight variants of "LSTM: A Search Space Odyssey"; each parts from ``peephole_lstm`` in one thing."""
 
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from rnnzoo.cells.registry import register
 class Odyssey(GatedCell):
     """What the nine share: one bias a row, and a start from N(0, 0.1²)."""
 
-    State, hidden_bias = HiddenCell, False
+    State: ClassVar[Any] = HiddenCell
+    hidden_bias = False
     p_i: Tensor
     p_f: Tensor
     p_o: Tensor
