@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.gru import GRU
-from rnnzoo.cells.lstm import LSTM
+from rnnzoo.cells.lstm import LSTM, LSTMP
 from rnnzoo.cells.plain import ReluRNN, TanhRNN
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.derived import with_derived_weights
@@ -18,19 +18,18 @@ _CELLS: dict[str, type[Cell]] = {"LSTM": LSTM, "GRU": GRU, "RNN_TANH": TanhRNN, 
 
 
 def from_torch(module: nn.RNNBase) -> RNN:
-    """An RNN with the weights, shapes and options of an nn.LSTM, nn.GRU or nn.RNN.
+    """An RNN with the weights, shapes and options of an nn.LSTM, nn.GRU or nn.RNN; of `lstmp` for one that projects.
 
     Raises:
-        RnnZooError: another module, or an nn.LSTM with a projection.
+        RnnZooError: another module.
     """
     if not isinstance(module, nn.RNNBase):
         raise RnnZooError(f"from_torch takes an nn.LSTM, nn.GRU or nn.RNN, not {type(module).__name__}")
-    if module.proj_size:
-        raise RnnZooError(f"from_torch has no cell for nn.LSTM(proj_size={module.proj_size}); it takes proj_size=0")
+    constants: dict[str, Any] = {"proj_size": module.proj_size} if module.proj_size else {}
     weight = module.weight_ih_l0
     assert isinstance(weight, torch.Tensor)
     rnn = RNN(
-        _CELLS[module.mode],
+        LSTMP if module.proj_size else _CELLS[module.mode],
         module.input_size,
         module.hidden_size,
         module.num_layers,
@@ -40,6 +39,7 @@ def from_torch(module: nn.RNNBase) -> RNN:
         module.bidirectional,
         device=weight.device,
         dtype=weight.dtype,
+        **constants,
     )
     rnn.load_state_dict(module.state_dict())
     return rnn.train(module.training)

@@ -73,6 +73,15 @@ def test_a_pinned_cell_converts_as_its_plain_twin(pinned, make):
     torch.testing.assert_close(module(x)[0], rnn(x)[0])
 
 
+def test_an_nn_lstm_with_a_projection_becomes_lstmp():
+    module = nn.LSTM(I, H, 2, bidirectional=True, proj_size=2, dtype=torch.float64)
+    rnn, x = from_torch(module), torch.randn(T, B, I, dtype=torch.float64)
+    assert (rnn.layers[0][0].proj_size, rnn.output_size) == (2, 4)
+    (y, last), (y_torch, last_torch) = rnn(x), module(x)
+    torch.testing.assert_close(y, y_torch, rtol=0, atol=1e-12)
+    torch.testing.assert_close(flat(last), flat(last_torch), rtol=0, atol=1e-12)
+
+
 def test_what_torch_does_not_have_is_named():
     with pytest.raises(RnnZooError, match="to_torch cannot convert this RNN: janet has no torch equivalent"):
         to_torch(RNN("janet", I, H))
@@ -90,8 +99,6 @@ def test_what_torch_does_not_have_is_named():
         to_torch(RNN(lambda i, h: LSTM(i, next(sizes)), I, H, 2))
     with pytest.raises(RnnZooError, match=r"from_torch takes an nn.LSTM, nn.GRU or nn.RNN, not Linear"):
         from_torch(nn.Linear(2, 3))
-    with pytest.raises(RnnZooError, match=r"from_torch has no cell for nn.LSTM\(proj_size=2\); it takes proj_size=0"):
-        from_torch(nn.LSTM(I, H, proj_size=2))
 
 
 class Model(nn.Module):

@@ -1,8 +1,9 @@
 """The LSTM family."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnzoo.cells.contract import GatedCell, HiddenCell
+from rnnzoo.cells.contract import GatedCell, HiddenCell, at_least_one
 from rnnzoo.cells.registry import register
 
 
@@ -23,31 +24,94 @@ class LSTM(GatedCell):
         return HiddenCell(o.sigmoid() * c.tanh(), c)
 
 
-@register("peephole_lstm")
-class PeepholeLSTM(GatedCell):
-    """Gers & Schmidhuber 2000, the vanilla LSTM of Greff et al. 2017; rows i f g o.
+@register("lstm_1997")
+class LSTM1997(GatedCell):
+    """Hochreiter & Schmidhuber 1997, the LSTM before it could forget, with its own two squashes; rows i g o.
 
-    i, f, g, o = W x_t + R h_{t-1} + b
-    c_t = σ(f + p_f c_{t-1}) c_{t-1} + σ(i + p_i c_{t-1}) tanh(g)
-    h_t = σ(o + p_o c_t) tanh(c_t)
+    i, g, o = W x_t + R h_{t-1} + b
+    c_t = c_{t-1} + σ(i) 2 tanh(g / 2),   2 tanh(g / 2) = 4 σ(g) - 2
+    h_t = σ(o) tanh(c_t / 2),   tanh(c / 2) = 2 σ(c) - 1
 
-    Every parameter starts from N(0, 0.1²), as in Greff et al. 2017.
+    Blocks of one memory cell, and gates that see no gates: `fgr` has that. With tanh in both places it is `nfg` with
+    no peepholes. Starts from U(-0.1, 0.1), but for b_o = -1: the paper's means against cells that serve as biases
+    early on.
     """
 
-    gates, State, hidden_bias = 4, HiddenCell, False
-    vectors = ("p_i", "p_f", "p_o")
-    p_i: Tensor
-    p_f: Tensor
-    p_o: Tensor
+    gates, State, hidden_bias = 3, HiddenCell, False
 
     def reset_parameters(self) -> None:
         for p in self.parameters():
-            nn.init.normal_(p, std=0.1)
+            nn.init.uniform_(p, -0.1, 0.1)
+        if self.bias_ih is not None:
+            nn.init.constant_(self.bias_ih[2 * self.hidden_size :], -1.0)
+
+    def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
+        i, g, o = (wx + rh).chunk(3, -1)
+        c = s.c + i.sigmoid() * (2 * (0.5 * g).tanh())
+        return HiddenCell(o.sigmoid() * (0.5 * c).tanh(), c)
+
+
+@register("lstmp")
+class LSTMP(GatedCell):
+    """Sak et al. 2014, the LSTM with a recurrent projection, no peepholes; rows i f g o, as nn.LSTM(proj_size=P).
+
+    i, f, g, o = W x_t + R h_{t-1} + b
+    c_t = σ(f) c_{t-1} + σ(i) tanh(g)
+    h_t = W_hr (σ(o) tanh(c_t))
+
+    h (B, P) is what is emitted and fed back, c is (B, H). Sak et al. have peepholes and allow for a second output
+    that is not fed back; nn.LSTM has neither, and this is its form.
+
+    Args:
+        proj_size: P, features of h, at least 1; None is half of hidden_size.
+
+    Raises:
+        RnnZooError: `proj_size` below 1.
+    """
+
+    gates, State = 4, HiddenCell
+    weight_hr: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int, *, proj_size: int | None = None, bias: bool = True):
+        half = max(1, at_least_one("hidden_size", hidden_size) // 2)
+        self.proj_size = half if proj_size is None else at_least_one("proj_size", proj_size)
+        super().__init__(input_size, hidden_size, bias=bias)
+
+    @property
+    def recurrent_size(self) -> int:
+        return self.proj_size
+
+    @property
+    def output_size(self) -> int:
+        return self.proj_size
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
+        return super().parameter_shapes() | {"weight_hr": (self.proj_size, self.hidden_size)}
+
+    def initial_state(self, batch: int, like: Tensor) -> HiddenCell:
+        return HiddenCell(like.new_zeros(batch, self.proj_size), like.new_zeros(batch, self.hidden_size))
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, f, g, o = (wx + rh).chunk(4, -1)
-        c = (f + self.p_f * s.c).sigmoid() * s.c + (i + self.p_i * s.c).sigmoid() * g.tanh()
-        return HiddenCell((o + self.p_o * c).sigmoid() * c.tanh(), c)
+        c = f.sigmoid() * s.c + i.sigmoid() * g.tanh()
+        return HiddenCell(F.linear(o.sigmoid() * c.tanh(), self.weight_hr), c)
+
+
+@register("sub_lstm")
+class SubLSTM(GatedCell):
+    """Costa et al. 2017, subLSTM, whose gates subtract as inhibitory neurons do; rows i f z o.
+
+    i, f, z, o = σ(W x_t + R h_{t-1} + b)
+    c_t = f c_{t-1} + z - i
+    h_t = σ(c_t) - o
+    """
+
+    gates, State, hidden_bias = 4, HiddenCell, False
+
+    def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
+        i, f, z, o = (wx + rh).sigmoid().chunk(4, -1)
+        c = f * s.c + z - i
+        return HiddenCell(c.sigmoid() - o, c)
 
 
 @register("cudnn_lstm")

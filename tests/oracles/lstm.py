@@ -1,6 +1,6 @@
 """The LSTM family."""
 
-from oracles.notation import both, oracle, sigmoid, tanh
+from oracles.notation import both, dot, oracle, sigmoid, tanh
 
 
 @oracle("lstm", "cudnn_lstm")
@@ -13,13 +13,28 @@ def lstm(w, x, h, c):
     return new_h, (new_h, new_c)
 
 
-@oracle("peephole_lstm")
-def peephole_lstm(w, x, h, c):
+@oracle("lstm_1997")
+def lstm_1997(w, x, h, c):
     new_h, new_c = [], []
     for j in range(w.H):
-        write = sigmoid(both(w, 0, j, x, h) + w.p_i[j] * c[j])
-        keep = sigmoid(both(w, 1, j, x, h) + w.p_f[j] * c[j])
-        new_c.append(keep * c[j] + write * tanh(both(w, 2, j, x, h)))
-        show = sigmoid(both(w, 3, j, x, h) + w.p_o[j] * new_c[j])
-        new_h.append(show * tanh(new_c[j]))
+        write, show = sigmoid(both(w, 0, j, x, h)), sigmoid(both(w, 2, j, x, h))
+        new_c.append(c[j] + write * (4 * sigmoid(both(w, 1, j, x, h)) - 2))
+        new_h.append(show * (2 * sigmoid(new_c[j]) - 1))
+    return new_h, (new_h, new_c)
+
+
+@oracle("lstmp", settings=({}, {"proj_size": 7}))
+def lstmp(w, x, r, c):
+    m, (_, new_c) = lstm(w, x, r, c)
+    new_r = [dot(row, m) for row in w.weight_hr]
+    return new_r, (new_r, new_c)
+
+
+@oracle("sub_lstm")
+def sub_lstm(w, x, h, c):
+    new_h, new_c = [], []
+    for j in range(w.H):
+        take, keep, add, hide = (sigmoid(both(w, gate, j, x, h)) for gate in range(4))
+        new_c.append((c[j] * keep - take) + add)
+        new_h.append(sigmoid(new_c[j]) - hide)
     return new_h, (new_h, new_c)
