@@ -1,4 +1,4 @@
-"""Cells that are linear in time, h_t = a_t h_{t-1} + b_t, with a state of real numbers, one a unit."""
+"""Cells that are linear in time, h_t = a_t h_{t-1} + b_t, with a state of one number a unit."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -216,6 +216,76 @@ class HGRN(LinearCell):
         f, i = wide(u).chunk(2, -1)
         forget = (1 - self.lower_bound) * (-f).sigmoid()  # 1 - λ, without the cancellation
         return self.lower_bound + (1 - self.lower_bound) * f.sigmoid(), forget * silu(i)
+
+
+@register("complex_hgrn")
+class ComplexHGRN(LinearCell):
+    """Qin et al. 2023, hierarchically gated RNN, complex and with its output gate; rows f, Re Im of i, Re Im of g.
+
+    f, i, g = W x_t + b                            i and g have 2 H rows
+    λ = γ + (1 - γ) σ(f)
+    h_t = λ exp(iθ) h_{t-1} + (1 - λ) (silu(i_re) + i silu(i_im))
+    y_t = W_o LN((Re h_t, Im h_t) σ(g)) + b_o
+
+    γ grows from layer to layer in the paper, and is learned; a cell sees one layer, so γ is its argument. θ is H
+    numbers that x does not move and starts from 10000^(-2j/H) for unit j, LN, of gain and shift, from the identity,
+    W and W_o as Glorot's, biases from zero. The authors' code has W's rows f of low rank.
+
+    Args:
+        lower_bound: γ, in [0, 1): the least that is kept of the old state's size.
+
+    Raises:
+        RnnZooError: `lower_bound` outside [0, 1).
+    """
+
+    gates, State, vectors = 5, Hidden, ("theta",)
+    theta: Tensor
+    weight_out: Tensor
+    bias_out: Tensor | None
+    gain: Tensor
+    shift: Tensor | None
+
+    def __init__(self, input_size: int, hidden_size: int, *, lower_bound: float = 0.0, bias: bool = True):
+        super().__init__(input_size, hidden_size, bias=bias)
+        self.lower_bound = check_lower_bound(type(self), lower_bound)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
+        H = self.hidden_size
+        return super().parameter_shapes() | {
+            "weight_out": (H, 2 * H),
+            "bias_out": (H,) if self.bias else None,
+            "gain": (2 * H,),
+            "shift": (2 * H,) if self.bias else None,
+        }
+
+    def reset_parameters(self) -> None:
+        for W in (*self.weight_ih.chunk(5), self.weight_out):
+            nn.init.xavier_uniform_(W)
+        for b in (self.bias_ih, self.bias_out, self.shift):
+            if b is not None:
+                nn.init.zeros_(b)
+        nn.init.ones_(self.gain)
+        with torch.no_grad():
+            self.theta.copy_(1e4 ** (torch.arange(self.hidden_size) * (-2 / self.hidden_size)))
+
+    def initial_state(self, batch: int, like: Tensor) -> Hidden:
+        dtype = torch.promote_types(like.dtype, torch.float32).to_complex()
+        return Hidden(like.new_zeros(batch, self.hidden_size, dtype=dtype))
+
+    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        f, re, im, _, _ = wide(u).chunk(5, -1)
+        forget = (1 - self.lower_bound) * (-f).sigmoid()  # 1 - λ, without the cancellation
+        kept, turn = self.lower_bound + (1 - self.lower_bound) * f.sigmoid(), wide(self.theta)
+        return torch.complex(kept * turn.cos(), kept * turn.sin()), torch.complex(forget * silu(re), forget * silu(im))
+
+    def emit(self, s: Hidden) -> Tensor:
+        return torch.cat([s.h.real, s.h.imag], -1)
+
+    def readout(self, h: Tensor, u: Tensor, x: Tensor) -> Tensor:
+        g = u[..., 3 * self.hidden_size :]
+        shown = (h * g.sigmoid()).to(self.gain.dtype)
+        normed = F.layer_norm(shown, shown.shape[-1:], self.gain, self.shift)
+        return F.linear(normed, self.weight_out, self.bias_out)
 
 
 def check_lower_bound(cls: type, value: float) -> float:

@@ -1,7 +1,7 @@
-"""Cells that are linear in time, of one real number a unit."""
+"""Cells that are linear in time, of one number a unit."""
 
 import torch
-from oracles.notation import dot, from_x, oracle, sigmoid, tanh
+from oracles.notation import dot, entry, from_x, oracle, sigmoid, tanh
 
 
 def softplus(a):
@@ -10,6 +10,12 @@ def softplus(a):
 
 def silu(a):
     return a * sigmoid(a)
+
+
+def layer_norm(values, gain, shift):
+    mean = sum(values) / len(values)
+    spread = torch.sqrt(sum((a - mean) ** 2 for a in values) / len(values) + 1e-5)
+    return [gain[n] * (a - mean) / spread + entry(shift, n) for n, a in enumerate(values)]
 
 
 ACTIVATIONS = {"tanh": tanh, "identity": lambda a: a, "silu": silu}
@@ -66,6 +72,20 @@ def hgrn(w, x, h):
         keep = w.lower_bound + (1 - w.lower_bound) * sigmoid(from_x(w, 0, j, x))
         new.append(keep * h[j] + (1 - keep) * silu(from_x(w, 1, j, x)))
     return new, (new,)
+
+
+@oracle("complex_hgrn", settings=({}, {"lower_bound": 0.7}))
+def complex_hgrn(w, x, h):
+    new, shown = [], []
+    for j in range(w.H):
+        f, re, im = (from_x(w, g, j, x) for g in range(3))
+        keep = w.lower_bound + (1 - w.lower_bound) * sigmoid(f)
+        turn = torch.exp(1j * w.theta[j])
+        new.append(keep * turn * h[j] + (1 - keep) * torch.complex(silu(re), silu(im)))
+    for part, values in enumerate(([a.real for a in new], [a.imag for a in new])):
+        shown += [a * sigmoid(from_x(w, 3 + part, j, x)) for j, a in enumerate(values)]
+    normed = layer_norm(shown, w.gain, w.shift)
+    return [dot(w.weight_out[j], normed) + entry(w.bias_out, j) for j in range(w.H)], (new,)
 
 
 @oracle("rg_lru", settings=({}, {"heads": 5, "c": 2.0}))

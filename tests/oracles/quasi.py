@@ -3,7 +3,7 @@
 import math
 
 import torch
-from oracles.linear import ACTIVATIONS
+from oracles.linear import ACTIVATIONS, layer_norm
 from oracles.notation import dot, entry, oracle, sigmoid, tanh
 
 
@@ -68,9 +68,7 @@ def sru_pp(w, x, h, c, keys, values, seen):
         a + w.scale[0] * sum(share * v[n] for share, (_, v) in zip(shares, there, strict=True)) / total
         for n, a in enumerate(q)
     ]
-    mean = sum(mixed) / len(mixed)
-    spread = torch.sqrt(sum((a - mean) ** 2 for a in mixed) / len(mixed) + 1e-5)
-    normed = [w.gain[n] * (a - mean) / spread + entry(w.shift, n) for n, a in enumerate(mixed)]
+    normed = layer_norm(mixed, w.gain, w.shift)
     past, units = highway(w, x), []
     for j in range(w.H):
         z, f, r = (dot(w.weight_o[g * w.H + j], normed) for g in range(3))
