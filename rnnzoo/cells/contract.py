@@ -198,7 +198,7 @@ class LinearCell(Cell):
 
     def step(self, u: Tensor, s: Any) -> Any:
         a, b = self.coefficients(u)
-        return self.State(a * s.h + b)
+        return self.State((a * s.h + b).to(s.h.dtype))  # which a and b may be wider than
 
     def _missing(self) -> str | None:
         own = type(self).coefficients is not LinearCell.coefficients or type(self).step is not LinearCell.step
