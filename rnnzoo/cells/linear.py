@@ -92,7 +92,7 @@ class EMA(UnitwiseCell):
             steps = wide_like(self.rho).uniform_(math.log(2), math.log(self.max_steps)).exp()
             self.rho.copy_((steps - 1).log())  # σ(ρ) = 1 - 1 / steps
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         return self.unitwise(x)
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -345,7 +345,7 @@ class RGLRU(UnitwiseCell):
             kept = wide_like(self.Lambda).uniform_(0.9, 0.999)
             self.Lambda.copy_((kept ** (1 / self.c)).logit())
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v = self.unitwise(x)
         blocks = v.unflatten(-1, (self.heads, -1))
         r, i = (torch.einsum("...hk,hjk->...hj", blocks, W).flatten(-2) for W in self.weight_gates)

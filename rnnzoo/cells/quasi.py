@@ -43,9 +43,7 @@ class QRNN(Cell):
 
     State = Windowed
 
-    def __init__(
-        self, input_size: int, hidden_size: int, *, window: int = 2, pooling: str = "fo", bias: bool = True
-    ):
+    def __init__(self, input_size: int, hidden_size: int, *, window: int = 2, pooling: str = "fo", bias: bool = True):
         if pooling not in ("f", "fo", "ifo"):
             raise RnnZooError(f"pooling of qrnn must be 'f', 'fo' or 'ifo', not {pooling!r}")
         if at_least_one("window", window) < 2:
@@ -68,7 +66,7 @@ class QRNN(Cell):
         H, ahead = self.hidden_size, (self.window - 1) * self.gates * self.hidden_size
         return Windowed(like.new_zeros(batch, H), like.new_zeros(batch, H), like.new_zeros(batch, ahead))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         b = self.bias_ih
         if b is not None:
             b = F.pad(b, (0, len(self.weight_ih) - len(b)))
@@ -138,7 +136,7 @@ class _Highway(Cell):
         """Of all three rows: the candidate has none."""
         return None if self.bias_ih is None else F.pad(self.bias_ih, (self.hidden_size, 0))
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
         return F.linear(x, self.weight_ih, self.gate_bias()), self.skip(x)
 
 
@@ -194,8 +192,30 @@ class SRUv1(_Highway, LinearCell):
         return r * ACTIVATIONS[self.activation](h.to(r.dtype)) + (1 - r) * skip
 
 
+class _MemoryGated(_Highway):
+    """What the SRU cells share whose gates see their own unit's memory."""
+
+    vectors = ("v_f", "v_r")
+    v_f: Tensor
+    v_r: Tensor
+
+    def reset_gates(self, W: Tensor) -> None:
+        super().reset_gates(W)
+        with torch.no_grad():
+            W[self.hidden_size :] *= math.sqrt(0.5)  # v c has the other half of the gates' variance
+        for v in (self.v_f, self.v_r):
+            nn.init.uniform_(v, -math.sqrt(1.5), math.sqrt(1.5))
+
+    def recur(self, wx: Tensor, skip: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """h_t and c_t, from W x + b, x' and c_{t-1}."""
+        z, f, r = wx.chunk(3, -1)
+        f, r = (f + self.v_f * c).sigmoid(), (r + self.v_r * c).sigmoid()
+        c = f * c + (1 - f) * z
+        return r * ACTIVATIONS[self.activation](c) + (1 - r) * skip, c
+
+
 @register("sru")
-class SRU(_Highway):
+class SRU(_MemoryGated):
     """Lei et al. 2018, simple recurrent unit, its gates see their own unit's memory; rows z f r.
 
     z, f, r = W x_t + (0, v_f c_{t-1} + b_f, v_r c_{t-1} + b_r)
@@ -215,9 +235,7 @@ class SRU(_Highway):
         RnnZooError: another `activation`.
     """
 
-    State, vectors = HiddenCell, ("v_f", "v_r")
-    v_f: Tensor
-    v_r: Tensor
+    State = HiddenCell
 
     def __init__(
         self,
@@ -232,20 +250,6 @@ class SRU(_Highway):
         super().__init__(
             input_size, hidden_size, activation=activation, rescale=rescale, highway_bias=highway_bias, bias=bias
         )
-
-    def reset_gates(self, W: Tensor) -> None:
-        super().reset_gates(W)
-        with torch.no_grad():
-            W[self.hidden_size :] *= math.sqrt(0.5)  # v c has the other half of the gates' variance
-        for v in (self.v_f, self.v_r):
-            nn.init.uniform_(v, -math.sqrt(1.5), math.sqrt(1.5))
-
-    def recur(self, wx: Tensor, skip: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """h_t and c_t, from W x + b, x' and c_{t-1}."""
-        z, f, r = wx.chunk(3, -1)
-        f, r = (f + self.v_f * c).sigmoid(), (r + self.v_r * c).sigmoid()
-        c = f * c + (1 - f) * z
-        return r * ACTIVATIONS[self.activation](c) + (1 - r) * skip, c
 
     def step(self, u: tuple[Tensor, ...], s: HiddenCell) -> HiddenCell:
         wx, skip = u
@@ -263,7 +267,7 @@ class Attending(NamedTuple):
 
 
 @register("sru_pp")
-class SRUpp(SRU):
+class SRUpp(_MemoryGated):
     """Lei 2021, SRU++: an SRU whose input product is attention over the steps so far; rows z f r of W_o.
 
     q = W_q x_t,  k_t = W_k q,  v_t = W_v q
@@ -342,7 +346,7 @@ class SRUpp(SRU):
         keys, values = like.new_zeros(batch, window, A), like.new_zeros(batch, window, A)
         return Attending(h, c, keys, values, like.new_zeros(batch, window))
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
         q = F.linear(x, self.weight_q)
         return q, F.linear(q, self.weight_k), F.linear(q, self.weight_v), self.skip(x)
 

@@ -52,7 +52,7 @@ class DiagonalCell(LinearCell):
     def initial_state(self, batch: int, like: Tensor) -> Hidden:
         return Hidden(complex_zeros(like, batch, self.numbers))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         return F.linear(x, self.weight_ih)
 
     def emit(self, s: Hidden) -> Tensor:
@@ -278,7 +278,7 @@ class S4D(UnitwiseCell):
     def initial_state(self, batch: int, like: Tensor) -> Hidden:
         return Hidden(complex_zeros(like, batch, self.hidden_size, self.state_size // 2))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         return self.unitwise(x)
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -354,7 +354,7 @@ class S6(UnitwiseCell):
     def initial_state(self, batch: int, like: Tensor) -> Hidden:
         return Hidden(like.new_zeros(batch, self.hidden_size, self.state_size))
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
         v = self.unitwise(x)
         delta, B, C = F.linear(v, self.weight_x).split([self.dt_rank, self.state_size, self.state_size], -1)
         return v, F.softplus(wide(F.linear(delta, self.weight_dt, self.bias_dt))), B, C

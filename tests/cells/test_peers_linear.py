@@ -14,7 +14,7 @@ from transformers.models.recurrent_gemma.modeling_recurrent_gemma import Recurre
 from rnnzoo import create
 from rnnzoo.cells import Hidden
 from rnnzoo.cells.state_space import hippo
-from rnnzoo.testing.case import expect, gradients, results, run
+from rnnzoo.testing.case import expect, gradients, run
 
 T, B, H = 9, 3, 6
 

@@ -4,6 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+
 from identities.notation import identity, random_cell, run
 
 
@@ -97,7 +98,7 @@ def gates_open():
 
 
 def as_wide_as_its_input(name, **constants):
-    """A cell of H inputs, which skips or reads them unit by unit, and one of H + 1 that is given the products for it."""
+    """A cell of H inputs, which reads or passes them unit by unit, and one of H + 1 with the products for that."""
     own, more = random_cell(name, 5, 5, **constants), random_cell(name, 6, 5, **constants)
     alpha = math.sqrt(3) if constants.get("rescale") else 1.0
     with torch.no_grad():

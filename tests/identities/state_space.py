@@ -1,6 +1,7 @@
 """State space models."""
 
 import torch
+
 from identities.notation import identity, random_cell, run
 
 

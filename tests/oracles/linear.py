@@ -1,6 +1,7 @@
 """Cells that are linear in time, of one number a unit."""
 
 import torch
+
 from oracles.notation import dot, entry, from_x, oracle, sigmoid, tanh
 
 

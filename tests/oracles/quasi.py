@@ -3,6 +3,7 @@
 import math
 
 import torch
+
 from oracles.linear import ACTIVATIONS, layer_norm
 from oracles.notation import dot, entry, oracle, sigmoid, tanh
 
@@ -39,9 +40,7 @@ SETTINGS = ({}, {"rescale": False, "highway_bias": -1.5, "activation": "tanh"})
 @oracle("sru_v1", settings=({}, {"rescale": True, "highway_bias": -1.5, "activation": "identity"}))
 def sru_v1(w, x, c):
     past, W = highway(w, x), w.weight_ih
-    units = [
-        sru_unit(w, j, *(dot(W[g * w.H + j], x) for g in range(3)), past[j], c[j]) for j in range(w.H)
-    ]
+    units = [sru_unit(w, j, *(dot(W[g * w.H + j], x) for g in range(3)), past[j], c[j]) for j in range(w.H)]
     return [h for h, _ in units], ([c for _, c in units],)
 
 

@@ -1,6 +1,7 @@
 """State space models, each number of state on its own."""
 
 import torch
+
 from oracles.linear import one_each, softplus
 from oracles.notation import dot, entry, oracle
 
