@@ -6,6 +6,10 @@ from torch import Tensor, nn
 
 def orthogonal_(W: Tensor) -> Tensor:
     """``nn.init.orthogonal_`` for weights of any dtype: its QR decomposition knows no half precision."""
-    wide = torch.empty_like(W, dtype=torch.promote_types(W.dtype, torch.float32))
     with torch.no_grad():
-        return W.copy_(nn.init.orthogonal_(wide))
+        return W.copy_(nn.init.orthogonal_(wide_like(W)))
+
+
+def wide_like(W: Tensor) -> Tensor:
+    """An empty tensor like W, in float32 at least, to compute W's first values in."""
+    return torch.empty_like(W, dtype=torch.promote_types(W.dtype, torch.float32), requires_grad=False)

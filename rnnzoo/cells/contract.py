@@ -192,13 +192,13 @@ class GatedCell(Cell):
 class LinearCell(Cell):
     """h_t = a_t h_{t-1} + b_t with a_t and b_t functions of x_t alone: parallel over time."""
 
-    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """a and b, each (..., H), from u (..., P)."""
+    def coefficients(self, u: Any) -> tuple[Tensor, Tensor]:
+        """a and b, each (..., H) or what else the state has, from u (..., P)."""
         raise RnnZooError(f"cell {type(self).__name__} must define coefficients(u)")
 
-    def step(self, u: Tensor, s: Any) -> Any:
+    def step(self, u: Any, s: Any) -> Any:
         a, b = self.coefficients(u)
-        return self.State(a * s.h + b)
+        return self.State((a * s.h + b).to(s.h.dtype))  # which a and b may be wider than
 
     def _missing(self) -> str | None:
         own = type(self).coefficients is not LinearCell.coefficients or type(self).step is not LinearCell.step

@@ -6,7 +6,7 @@ from oracles import ORACLES, run_oracle
 
 from rnnzoo.cells import create, list_cells
 from rnnzoo.cells.registry import constants_of
-from rnnzoo.testing.case import expect, gradients, named, results, tracked
+from rnnzoo.testing.case import differentiable, expect, gradients, named, results, tracked
 from rnnzoo.testing.case import run as run_cell
 
 T, B, I, H = 4, 2, 3, 5
@@ -35,7 +35,7 @@ def test_a_cell_equals_its_oracle(name, settings):
         torch.nn.init.normal_(p, std=0.5)
     inputs = {n: make(T, B).double() for n, make in ORACLES[name].inputs.items()}
     x, start = torch.randn(T, B, I).double(), cell.initial_state(B, torch.empty(()).double())
-    start = type(start)(*(torch.randn_like(a) if a.is_floating_point() else a for a in start))
+    start = type(start)(*(torch.randn_like(a) if differentiable(a) else a for a in start))
 
     def everything(run):
         x_, s, more = tracked(x, start, inputs)
