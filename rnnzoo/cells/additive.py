@@ -34,7 +34,7 @@ class RAN(GatedCell):
             "bias_ih": (2 * H,) if self.bias else None,
         }
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         b = None if self.bias_ih is None else F.pad(self.bias_ih, (self.hidden_size, 0))  # the content has none
         return F.linear(x, self.weight_ih, b)
 
@@ -92,7 +92,7 @@ class CFN(GatedCell):
             for b, value in zip(self.bias_ih.chunk(2), (1.0, -1.0), strict=True):
                 nn.init.constant_(b, value)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         gates, n = F.linear(x, self.weight_ih).split([2 * self.hidden_size, self.hidden_size], -1)
         return torch.cat([gates if self.bias_ih is None else gates + self.bias_ih, n.tanh()], -1)
 

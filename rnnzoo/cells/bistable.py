@@ -40,7 +40,7 @@ class BRC(Cell):
         if self.bias_ih is not None:
             nn.init.zeros_(self.bias_ih)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         return project_without_content_bias(x, self.weight_ih, self.bias_ih)
 
     def step(self, u: Tensor, s: Hidden) -> Hidden:
@@ -72,7 +72,7 @@ class NBRC(GatedCell):
         if self.bias_ih is not None:
             nn.init.zeros_(self.bias_ih)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         return project_without_content_bias(x, self.weight_ih, self.bias_ih)
 
     def update(self, wx: Tensor, rh: Tensor, s: Hidden) -> Hidden:

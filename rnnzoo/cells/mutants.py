@@ -48,7 +48,7 @@ class MUT1(_Embedded):
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
         return super().parameter_shapes() | {"weight_hh": (2 * self.hidden_size, self.hidden_size)}
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         wx = F.linear(x, self.weight_ih)
         zr, n = (wx, x) if self.raw_input else wx.split([2 * self.hidden_size, self.hidden_size], -1)
         u = torch.cat([zr, n.tanh()], -1)
@@ -79,7 +79,7 @@ class MUT2(_Embedded):
         RnnZooError: `raw_input` with input_size other than hidden_size.
     """
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         u = F.linear(x, self.weight_ih)
         if self.raw_input:
             wx_z, wx_n = u.chunk(2, -1)

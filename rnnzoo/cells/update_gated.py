@@ -75,7 +75,7 @@ class IntersectionRNN(GatedCell):
         if self.bias_ih is not None:
             nn.init.ones_(self.bias_ih[2 * self.hidden_size :])
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         x = x if self.weight_p is None else F.linear(x, self.weight_p, self.bias_p)
         return torch.cat([F.linear(x, self.weight_ih, self.bias_ih), x], -1)
 
@@ -132,7 +132,7 @@ class LiGRU(GatedCell):
             self.running_mean.zero_()
             self.running_var.fill_(1)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         if self.norm == "none":
             return super().project(x)
         wx = F.linear(x, self.weight_ih)
@@ -166,7 +166,7 @@ class LightRU(GatedCell):
         H = self.hidden_size
         return super().parameter_shapes() | {"weight_hh": (H, H), "bias_ih": (H,) if self.bias else None}
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         n, f = F.linear(x, self.weight_ih).chunk(2, -1)
         return torch.cat([n.tanh(), f if self.bias_ih is None else f + self.bias_ih], -1)
 
@@ -244,7 +244,7 @@ class MinimalRNN(GatedCell):
         glorot_and_orthogonal_(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         orthogonal_(self.weight_z)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         z = super().project(x).tanh()
         return torch.cat([z, F.linear(z, self.weight_z)], -1)
 
