@@ -74,4 +74,5 @@ class ClockworkRNN(GatedCell):
         a = (u + s.h @ (self.weight_hh * self.reads).t()).tanh()
         due = torch.remainder(s.t[:, None] + 0.5, self.period) < 1  # t counts as the nearest whole number
         # the clock goes round, for in narrow dtypes t + 1 = t from some t on
-        return Clocked(torch.where(due, a, s.h), torch.remainder(s.t + 1.5, self.cycle) - 0.5)
+        t = torch.where(s.t + 1.5 < self.cycle, s.t + 1, s.t + 1 - self.cycle)
+        return Clocked(torch.where(due, a, s.h), t)

@@ -78,7 +78,7 @@ class FastSlowRNN(Cell):
         sizes = [self.slow_cell.output_size] + [1] * (depth - 2)
         self.fast_cells = nn.ModuleList([first, *(create(fast, size, hidden_size, **options) for size in sizes)])
         fields = [f"fast_{n}" for n in first.State._fields] + [f"slow_{n}" for n in self.slow_cell.State._fields]
-        self.State = _state(*fields)
+        self.State = _state(*fields)  # type: ignore[misc]
 
     @property
     def output_size(self) -> int:
@@ -92,7 +92,7 @@ class FastSlowRNN(Cell):
 
     def reset_parameters(self) -> None:
         for cell in (*self.fast_cells, self.slow_cell):
-            cell.reset_parameters()  # type: ignore[operator]
+            cell.reset_parameters()
 
     def initial_state(self, batch: int, like: Tensor) -> Any:
         return self.State(*self._first.initial_state(batch, like), *self.slow_cell.initial_state(batch, like))

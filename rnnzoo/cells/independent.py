@@ -14,10 +14,10 @@ class IndRNN(Cell):
 
     h_t = φ(W x_t + u h_{t-1} + b)
 
-    Units meet in the next layer's W: stack two or more. As in the paper, u starts from U(g^(1/N), G^(1/N)), with
-    N = `max_steps`, g = `min_gain` and G = `max_gain`: over N steps a unit multiplies what it holds by g to G. W starts
-    as He et al. 2015 have it, b from zero. The paper keeps |u| at most G^(1/N) in training too: call `constrain_`
-    after every step of the optimiser.
+    u is `weight_hh`. Units meet in the next layer's W: stack two or more. As in the paper, u starts from
+    U(g^(1/N), G^(1/N)), with N = `max_steps`, g = `min_gain` and G = `max_gain`: over N steps a unit multiplies what it
+    holds by g to G. W starts as He et al. 2015 have it, b from zero. The paper keeps |u| at most G^(1/N) in training
+    too: call `constrain_` after every step of the optimiser.
 
     Args:
         activation: φ, "relu" as in the paper, or "tanh".

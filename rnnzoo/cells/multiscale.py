@@ -24,7 +24,8 @@ class SCRN(Cell):
     s_t = (1 - α) B x_t + α s_{t-1}
     h_t = σ(P s_t + A x_t + R h_{t-1} + b)
 
-    The output is both, h_t and s_t side by side: the paper's own is f(U h_t + V s_t). The paper has no b.
+    A is `weight_ih`, R `weight_hh`, P `weight_sh` and B `weight_is`. The output is h_t and s_t side by side, for what
+    reads it to make the paper's f(U h_t + V s_t) of. The paper has no b.
 
     Args:
         context_size: C, features of s.
@@ -83,7 +84,8 @@ class LEM(GatedCell):
     z_t = (1 - Δt σ(e)) z_{t-1} + Δt σ(e) tanh(z)
     y_t = (1 - Δt σ(d)) y_{t-1} + Δt σ(d) tanh(W_y x_t + Q z_t + b_y)
 
-    Two dependent products: Q reads the new z. The output is y. Starts from U(-1/√H, 1/√H), as the authors' code.
+    Two dependent products: Q, which is `weight_zy`, reads the new z. The output is y. Starts from U(-1/√H, 1/√H), as
+    the authors' code.
 
     Args:
         dt: Δt, the longest time step; convex, and so bounded, up to 1.

@@ -81,8 +81,8 @@ class UnICORNN(Cell):
     z_t = z_{t-1} - Δt σ(c) (tanh(V x_t + w y_{t-1} + b) + α y_{t-1})
     y_t = y_{t-1} + Δt σ(c) z_t
 
-    The output is y; units meet in the next layer's V. As in the authors' code, w starts from U(0, 1), c from
-    U(-0.1, 0.1), b from zero and V as nn.init.kaiming_uniform_(a=8).
+    w is `weight_hh`. The output is y; units meet in the next layer's V. As in the authors' code, w starts from U(0, 1),
+    c from U(-0.1, 0.1), b from zero and V as nn.init.kaiming_uniform_(a=8).
 
     Args:
         dt: Δt, twice the step that the units start with; the paper's run from 0.03 to 0.19.

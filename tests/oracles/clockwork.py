@@ -15,4 +15,4 @@ def clockwork_rnn(w, x, h, t):
         due = now % w.periods[module[j]] == 0
         new.append(tanh(from_x(w, 0, j, x) + slower) if due else h[j])
     cycle = math.lcm(*w.periods)
-    return new, (new, t + 1 - cycle * ((now + 1) // cycle))
+    return new, (new, t + 1 - (cycle if now + 1 >= cycle else 0))
