@@ -9,7 +9,7 @@ def elman(w, x, h):
     return h, (h,)
 
 
-@oracle("rnn_relu")
+@oracle("rnn_relu", "irnn")
 def elman_relu(w, x, h):
     a = [both(w, 0, j, x, h) for j in range(w.H)]
     h = [v if v > 0 else 0 * v for v in a]
