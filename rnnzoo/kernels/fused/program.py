@@ -15,6 +15,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
 from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
+from rnnzoo.kernels.fused.memory import BLOCKS
 from rnnzoo.kernels.fused.plan import Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.steps import Steps
@@ -86,8 +87,10 @@ class Program:
         return self._results(tensors, steps) + [tensors[b] for b in (*further, *plan.saved)]
 
     def _results(self, tensors: dict[str, Tensor], steps: Steps) -> list[Tensor]:
-        last = [tensors[f"l{k}"].view(steps.batch, *shape) for k, shape in enumerate(self.fields)]
-        return [tensors[self.plan.emitted].view(steps.total, self.plan.output_width), *last]
+        # no views, which autograd would not let a user change in place
+        shaped = torch.ops.aten._unsafe_view
+        last = [shaped(tensors[f"l{k}"], (steps.batch, *shape)) for k, shape in enumerate(self.fields)]
+        return [shaped(tensors[self.plan.emitted], (steps.total, self.plan.output_width)), *last]
 
     def sizes_kept(self, steps_total: Any) -> list[Any]:
         """How many numbers each tensor has that `forward` returns behind the results."""
@@ -137,7 +140,7 @@ class Program:
         rows = {"seq": steps.total, "start": B, "turn": B, "block": block * B}
         for b, buffer in loop.buffers.items():
             if buffer.kind != "weight" and b not in tensors:
-                tensors[b] = torch.empty(rows[buffer.kind] * buffer.width, dtype=self.dtype)
+                tensors[b] = BLOCKS.empty(rows[buffer.kind] * buffer.width, self.dtype)
         plain = [a.contiguous() for a in constants]
         names = [b for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
         weights, _alive = (Weight * len(names))(), []
