@@ -103,6 +103,10 @@ class Cell(nn.Module, metaclass=_CellMeta):
         for p in self.parameters():
             nn.init.uniform_(p, -bound, bound)
 
+    def constrain_(self) -> None:
+        """Brings parameters back into the range that the cell's paper keeps them in; called after every step of the
+        optimiser, by the tasks or by a loop of one's own."""
+
     def project(self, x: Tensor, **inputs: Tensor) -> Any:
         """What can be computed before time runs, x (..., I) -> a pytree of (..., P)."""
         return F.linear(x, self.weight_ih, self.bias_ih) if self.gates else x

@@ -11,7 +11,7 @@ from rnnzoo import states
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.gru import GRU, CudnnGRU
 from rnnzoo.cells.lstm import LSTM, CudnnLSTM
-from rnnzoo.cells.plain import CudnnRNN, ReluRNN, TanhRNN
+from rnnzoo.cells.plain import IRNN, CudnnRNN, ReluRNN, TanhRNN
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.base import Kernel, Work, milliseconds
 from rnnzoo.kernels.layout import Packed
@@ -43,6 +43,7 @@ VENDORS: dict[type[Cell], Vendor] = {
     TanhRNN: _TANH,
     CudnnRNN: _TANH,
     ReluRNN: _RELU,
+    IRNN: _RELU,
 }
 
 

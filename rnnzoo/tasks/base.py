@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 from torchmetrics import MeanMetric, MetricCollection
 
 from rnnzoo import __version__
+from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import check_constants, find, kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.rnn import RNN
@@ -131,6 +132,12 @@ class Task(LightningModule):
             warnings.simplefilter("ignore")  # it wants optimizer steps between; those were made before the resume
             for _ in range(min(done, getattr(scheduler, "total_steps", done + 1) - 1)):
                 scheduler.step()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        for cell in self.rnn.modules():
+            if isinstance(cell, Cell):
+                cell.constrain_()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out the state of a schedule of another kind, which this one could not load."""

@@ -260,3 +260,12 @@ def test_fine_tuning_keeps_the_weights_of_known_characters(text, tmp_path):
         LanguageModel(characters, **{**SIZES, "hidden_size": 7}, pretrained=str(path))
     with pytest.raises(RnnZooError, match="shares no character"):
         LanguageModel(["ß", "é"], **SIZES, pretrained=str(path))
+
+
+def test_after_every_step_of_the_optimizer_a_cell_keeps_its_parameters_in_their_range(text):
+    lm = model(cell="indrnn", cell_args={"max_gain": 1.0, "min_gain": 1.0}, learning_rate=0.3)
+    u = lm.rnn.layers[0][0].weight_hh
+    quiet(max_steps=1).fit(lm, text)
+    assert u.abs().max() <= 1
+    assert (u < 1).any()  # it moved, and what would have gone beyond stays at the border
+    assert (u == 1).any()
