@@ -3,8 +3,10 @@
 Sizes: T time, B batch, I input, H hidden, P projected, G gates (rows of weight_ih / H).
 """
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -36,8 +38,22 @@ class _CellMeta(type):
         missing = cell._missing()
         if missing:
             raise RnnZooError(f"cell {cls.__name__} must define {missing}")
-        cell.reset_parameters()
+        if not _WITHOUT_START.get():
+            cell.reset_parameters()
         return cell
+
+
+_WITHOUT_START: ContextVar[bool] = ContextVar("without_start", default=False)
+
+
+@contextlib.contextmanager
+def without_start() -> Iterator[None]:
+    """Cells made inside have parameters of no particular values: for who counts them, or loads others at once."""
+    token = _WITHOUT_START.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_START.reset(token)
 
 
 class Cell(nn.Module, metaclass=_CellMeta):
@@ -67,6 +83,7 @@ class Cell(nn.Module, metaclass=_CellMeta):
     vectors: ClassVar[tuple[str, ...]] = ()  # parameters of one number a unit, such as peepholes
     inputs: ClassVar[tuple[str, ...]] = ()  # what `project` takes besides x, a step at a time: masks, time gaps
     pinned: ClassVar[str | None] = None  # the kernel that "auto" means for this cell
+    not_fused: ClassVar[str | None] = None  # why the kernel `fused` does not take it, known without a trace
     limits: ClassVar[Mapping[str, str]] = {}  # checks of rnnzoo.testing that cannot hold, each with the reason
 
     weight_ih: Tensor

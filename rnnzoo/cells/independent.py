@@ -16,8 +16,8 @@ class IndRNN(Cell):
 
     u is `weight_hh`. Units meet in the next layer's W: stack two or more. As in the paper, u starts from
     U(g^(1/N), G^(1/N)), with N = `max_steps`, g = `min_gain` and G = `max_gain`: over N steps a unit multiplies what it
-    holds by g to G. W starts as He et al. 2015 have it, b from zero. `constrain_` keeps |u| at most G^(1/N) in training,
-    as the paper does.
+    holds by g to G. W starts as He et al. 2015 have it, b from zero. `constrain_` keeps |u| at most G^(1/N) in
+    training, as the paper does.
 
     Args:
         activation: φ, "relu" as in the paper, or "tanh".

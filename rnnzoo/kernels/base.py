@@ -42,6 +42,10 @@ class Kernel:
         """The reason why this kernel cannot run `work`, as a sentence without a subject, or None."""
         return None
 
+    def likely_why_not(self, work: Work) -> str | None:
+        """The same at once, for a table of many cells: what takes long to find out is as the cell declares it."""
+        return self.why_not(work)
+
     def cost(self, work: Work) -> float:
         """An estimate of forward and backward in milliseconds; only the order among kernels matters."""
         raise NotImplementedError(f"kernel {self.name} gives no cost")

@@ -48,6 +48,12 @@ def choose(name: str, work: Work) -> Kernel:
     raise RnnZooError(f"kernel {name!r} cannot run this RNN: {reason}; kernel='auto' would use {other!r}")
 
 
+def likely(work: Work) -> str:
+    """The name of the kernel that "auto" takes, found without a trace: for a table of many cells."""
+    able = (k for k in sorted(KERNELS.values(), key=lambda k: k.cost(work)) if k.likely_why_not(work) is None)
+    return work.layers[0][0].pinned or next(able).name
+
+
 class Row(NamedTuple):
     """One kernel's answer."""
 

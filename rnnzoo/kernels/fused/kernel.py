@@ -19,6 +19,7 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
+from rnnzoo.kernels.fused.build import BuildError, compiler
 from rnnzoo.kernels.fused.ops import PROGRAMS, scan
 from rnnzoo.kernels.fused.products import why_no_compiler
 from rnnzoo.kernels.fused.program import Program
@@ -62,6 +63,15 @@ class Fused(LayerKernel):
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}" if found != why_no_compiler() else found
         return None
+
+    def likely_why_not(self, work: Work) -> str | None:
+        if any(not type(cell).__module__.startswith("rnnzoo.") for cell in work.cells):
+            return self.why_not(work)
+        try:
+            compiler()
+        except BuildError as error:
+            return str(error)
+        return next((cell.not_fused for cell in work.cells if cell.not_fused), None)
 
     def cost(self, work: Work) -> float:
         if torch.compiler.is_exporting():

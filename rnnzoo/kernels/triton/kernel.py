@@ -55,6 +55,9 @@ class Triton(fused.Fused):
                 return f"{name_of(kind(cell))}: its step takes matrices to {pieces} pieces, and the most is {_PIECES}"
         return available.why_not_device(x.device)
 
+    def likely_why_not(self, work: Work) -> str | None:
+        return self.why_not(work)
+
     def cost(self, work: Work) -> float:
         if work.x.device.type == "cpu":
             return math.inf  # the interpreter is for tests
