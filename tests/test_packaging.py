@@ -10,15 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from rnnzoo.cli.commands import markdown_table
+from rnnzoo.cli.tables import families_table, zoo_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_table_of_cells_is_the_registrys():
+def test_the_table_of_families_is_the_registrys():
     table = re.search(r"<!-- cells -->\n(.*?)\n<!-- /cells -->", README, re.DOTALL)[1]
-    assert table == markdown_table(), "put the output of `rnnzoo cells --markdown` into README.md"
+    assert table == families_table(), "put the output of `rnnzoo cells --families` into README.md"
+
+
+def test_the_table_of_the_zoo_is_the_registrys():
+    def of_no_machine(table):
+        """All columns but the kernel and the speed."""
+        return [line.split(" | ")[:6] for line in table.strip().split("\n") if line.startswith("|")]
+
+    written, now = (of_no_machine(t) for t in ((ROOT / "ZOO.md").read_text(), zoo_table(64, 256, {})))
+    assert written == now, "write ZOO.md anew: make zoo"
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["cell", "drop-in"])

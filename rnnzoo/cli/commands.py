@@ -8,12 +8,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from rnnzoo.cells.contract import Cell, LinearCell, without_start
-from rnnzoo.cells.registry import constants_of, create, find, kind, list_cells, name_of
+from rnnzoo.cells.registry import create, kind, list_cells, name_of
+from rnnzoo.cli.tables import describe, equations, families_table, plain_table, speeds_in, zoo_table
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels.base import Work
-from rnnzoo.kernels.choice import likely
-from rnnzoo.kernels.layout import Dense
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,88 +29,22 @@ def cells(args: list[str]) -> int:
     parser.add_argument("cell", nargs="?", help="a registered name or an import path")
     parser.add_argument("--input-size", type=int, default=64, help="for the number of parameters (default: 64)")
     parser.add_argument("--hidden-size", type=int, default=256, help="for the number of parameters (default: 256)")
-    parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
+    parser.add_argument("--markdown", action="store_true", help="print the table as ZOO.md has it")
+    parser.add_argument("--speeds", metavar="FILE", help="for --markdown, what `rnnzoo bench --all --json FILE` wrote")
+    parser.add_argument("--families", action="store_true", help="print the table of families as the README has it")
     given = parser.parse_args(args)
     if given.cell:
         print(equations(given.cell, given.input_size, given.hidden_size))
+    elif given.families:
+        print(families_table())
     elif given.markdown:
-        print(markdown_table())
+        print(zoo_table(given.input_size, given.hidden_size, speeds_in(given.speeds) if given.speeds else {}))
     else:
         rows = [describe(name, given.input_size, given.hidden_size) for name in list_cells()]
         print(f"{len(rows)} cells; parameters at input size {given.input_size}, hidden size {given.hidden_size}")
         print(plain_table(rows))
         print("`rnnzoo cells NAME` prints the equations of one.")
     return 0
-
-
-def describe(name: str, input_size: int, hidden_size: int) -> dict[str, str]:
-    """One row of the table of cells."""
-    cls = find(name)
-    row = {
-        "name": name,
-        "paper": source(cls),
-        "state": " ".join(cls.State._fields),
-        "gates": str(cls.gates or "-"),
-        "parameters": "-",
-        "in time": "parallel" if issubclass(cls, LinearCell) else "sequential",
-        "kernel": "-",
-    }
-    if needed(cls):
-        return row
-    with without_start():
-        cell = create(cls, input_size, hidden_size)
-    row["parameters"] = f"{sum(p.numel() for p in cell.parameters()):,}"
-    x = torch.empty(128, 32, input_size)
-    row["kernel"] = likely(Work([[cell]], x, Dense(x), inputs={n: torch.empty(128, 32, 1) for n in cls.inputs}))
-    return row
-
-
-def needed(cls: type[Cell]) -> list[str]:
-    """The arguments that a cell has no default for: it is made with them only."""
-    return [name for name, p in constants_of(cls).items() if p.default is p.empty]
-
-
-def source(cls: type[Cell]) -> str:
-    """Authors and year, which every cell's docstring begins with."""
-    return (cls.__doc__ or "").strip().split("\n")[0].split(",")[0].split(";")[0]
-
-
-def plain_table(rows: list[dict[str, str]]) -> str:
-    """Rows under their names, in columns as wide as they need."""
-    heads = list(rows[0])
-    widths = {h: max(len(h), *(len(row[h]) for row in rows)) for h in heads}
-    right = {"parameters", "gates"}
-
-    def line(row: dict[str, str]) -> str:
-        return "  ".join(row[h].rjust(widths[h]) if h in right else row[h].ljust(widths[h]) for h in heads).rstrip()
-
-    return "\n".join([line({h: h for h in heads}), "  ".join("-" * widths[h] for h in heads), *map(line, rows)])
-
-
-def markdown_table() -> str:
-    """The README's table: what does not depend on a machine."""
-    heads = ["name", "paper", "state", "gates", "in time"]
-    rows = [describe(name, 64, 256) for name in list_cells()]
-    lines = [" | ".join(f"`{row[h]}`" if h == "name" else row[h] for h in heads) for row in rows]
-    return "\n".join(f"| {line} |" for line in [" | ".join(heads), " | ".join("---" for _ in heads), *lines])
-
-
-def equations(name: str, input_size: int, hidden_size: int) -> str:
-    """What a cell computes, what it takes, and how many numbers it learns."""
-    cls = find(name)
-    doc = "\n".join(line.removeprefix("    ") for line in (cls.__doc__ or "").strip().split("\n")).rstrip()
-    constants = ", ".join(f"{n}={p.default!r}" if p.default is not p.empty else n for n, p in constants_of(cls).items())
-    lines = [
-        f"{name_of(cls)}: {doc}",
-        "",
-        f"state: {', '.join(cls.State._fields)}",
-        f"arguments: {constants or 'none'}",
-    ]
-    if not needed(cls):
-        parameters = create(cls, input_size, hidden_size).named_parameters()
-        shapes = ", ".join(f"{n} {tuple(p.shape)}" for n, p in parameters)
-        lines.append(f"parameters at input size {input_size}, hidden size {hidden_size}: {shapes}")
-    return "\n".join(lines)
 
 
 # ---- check
