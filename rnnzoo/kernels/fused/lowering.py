@@ -19,6 +19,7 @@ from rnnzoo.kernels.fused.values import Constant, Rows, Sum, Value
 
 SAME = frozenset(["detach", "clone", "alias", "lift_fresh_copy"])
 CREATED: dict[str, float | None] = {"full": None, "full_like": None, "new_full": None, "scalar_tensor": None}
+CREATED |= dict.fromkeys(("empty_permuted", "empty_like", "new_empty"), 0.0)  # whose numbers nothing reads
 CREATED |= {"zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "ones": 1.0, "ones_like": 1.0, "new_ones": 1.0}
 RESHAPES = frozenset(["view", "_unsafe_view", "reshape", "squeeze", "unsqueeze"])
 

@@ -8,7 +8,7 @@ from torch import fx
 
 from rnnzoo.kernels.fused import axes as ax
 from rnnzoo.kernels.fused.axes import natural
-from rnnzoo.kernels.fused.expressions import Part, Row, cut
+from rnnzoo.kernels.fused.expressions import Part, Row, cut, number, width
 from rnnzoo.kernels.fused.reader import Reader
 from rnnzoo.kernels.fused.trace import Unsupported
 from rnnzoo.kernels.fused.values import Rows, Shape, Value
@@ -17,21 +17,27 @@ from rnnzoo.kernels.fused.values import Rows, Shape, Value
 class Pieces(Reader):
     """Methods by the names of torch's operations."""
 
-    def _along(self, node: fx.Node, x: fx.Node, dim: int, step: int = 1) -> tuple[Rows, int]:
+    def _along(self, node: fx.Node, x: fx.Node, dim: int) -> tuple[Rows, int]:
         """The rows of x, and the name of an axis."""
         shape = self.shape(x)
         names = dict(shape.names())
-        if step != 1 or shape.rank == 0 or dim % shape.rank not in names:
-            raise Unsupported(f"its step uses {node.target} on the batch, or with a stride")
+        if shape.rank == 0 or dim % shape.rank not in names:
+            raise Unsupported(f"its step uses {node.target} on the batch")
         return self.rows(x), names[dim % shape.rank]
 
-    def _cut(self, x: fx.Node, value: Rows, name: int, start: int, end: int) -> Row:
-        """The places from `start` to `end` of an axis, as it is written."""
+    def _cut(self, x: fx.Node, value: Rows, name: int, places: range) -> Row:
+        """Some places of an axis, as it is written."""
         dims = self.shape(x).dims
         row = ax.arrange(value.row, value.axes, natural(dims))
         inner, whole = math.prod(dims[name + 1 :]), math.prod(dims[name:])
-        lead = range(math.prod(dims[:name]))
-        return ax.joined([p for k in lead for p in cut(row, k * whole + start * inner, k * whole + end * inner)])
+        spans = _spans(places)
+        parts = [
+            part
+            for k in range(0, math.prod(dims), whole)
+            for start, end in spans
+            for part in cut(row, k + start * inner, k + end * inner)
+        ]
+        return ax.joined(parts)
 
     def _split(self, node: fx.Node, x: fx.Node, sizes: int | Sequence[int], dim: int = 0) -> Value:
         value, name = self._along(node, x, dim)
@@ -41,7 +47,7 @@ class Pieces(Reader):
         ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
         shapes = [Shape.of(a.shape, self.batch) for a in node.meta["val"]]
         return [
-            Rows(self._cut(x, value, name, end - n, end), natural(z.dims))
+            Rows(self._cut(x, value, name, range(end - n, end)), natural(z.dims))
             for n, end, z in zip(sizes, ends, shapes, strict=True)
         ]
 
@@ -52,38 +58,88 @@ class Pieces(Reader):
     ) -> Value:
         if tuple(node.meta["val"].shape) == tuple(x.meta["val"].shape):
             return self.values[x]
-        value, name = self._along(node, x, dim, step)
-        a, b, _ = slice(start, end).indices(x.meta["val"].shape[dim])
-        return Rows(self._cut(x, value, name, a, b), natural(self.shape(node).dims))
+        value, name = self._along(node, x, dim)
+        places = range(*slice(start, end, step).indices(x.meta["val"].shape[dim]))
+        return Rows(self._cut(x, value, name, places), natural(self.shape(node).dims))
+
+    def _flip(self, node: fx.Node, x: fx.Node, dims: Sequence[int]) -> Value:
+        found = self.rows(x)
+        for dim in dims:
+            _, name = self._along(node, x, dim)
+            places = range(x.meta["val"].shape[dim] - 1, -1, -1)
+            found = Rows(self._cut(x, found, name, places), natural(self.shape(x).dims))
+        return found
+
+    def _roll(self, node: fx.Node, x: fx.Node, shifts: Any, dims: Any = None) -> Value:
+        if dims is None or dims == []:
+            raise Unsupported(f"its step uses {node.target} on the batch")
+        found = self.rows(x)
+        lists = ([z] if isinstance(z, int) else z for z in (shifts, dims))
+        for shift, dim in zip(*lists, strict=True):
+            _, name = self._along(node, x, dim)
+            n = x.meta["val"].shape[dim]
+            at = -shift % n
+            dims_here = self.shape(x).dims
+            found = Rows(self._turned(x, found, name, at, n), natural(dims_here))
+        return found
+
+    def _turned(self, x: fx.Node, value: Rows, name: int, at: int, n: int) -> Row:
+        """An axis that begins at one of its places, and goes on behind its end."""
+        late, early = (self._cut(x, value, name, r) for r in (range(at, n), range(at)))
+        inner = math.prod(self.shape(x).dims[name + 1 :])
+        parts: list[Part] = []
+        for k in range(math.prod(self.shape(x).dims[:name])):
+            parts += cut(late, k * (n - at) * inner, (k + 1) * (n - at) * inner)
+            parts += cut(early, k * at * inner, (k + 1) * at * inner)
+        return ax.joined(parts)
+
+    def _constant_pad_nd(self, node: fx.Node, x: fx.Node, pad: Sequence[int], value: Any = 0.0) -> Value:
+        shape = self.shape(x)
+        if len(pad) > 2 or shape.batch == shape.rank - 1 or not isinstance(value, bool | int | float):
+            raise Unsupported(f"its step uses {node.target} on other axes than the last")
+        n, row = x.meta["val"].shape[-1], self.row(x)
+        before, after = pad
+        parts: list[Part] = []
+        for k in range(0, width(row), n):
+            parts += [*number(value, max(before, 0)), *cut(row, k + max(-before, 0), k + n - max(-after, 0))]
+            parts += number(value, max(after, 0))
+        return Rows(ax.joined([p for p in parts if p[1]]), natural(self.shape(node).dims))
 
     def _select(self, node: fx.Node, x: fx.Node, dim: int, index: int) -> Value:
         value, name = self._along(node, x, dim)
         index %= x.meta["val"].shape[dim]
-        return Rows(self._cut(x, value, name, index, index + 1), natural(self.shape(node).dims))
+        return Rows(self._cut(x, value, name, range(index, index + 1)), natural(self.shape(node).dims))
 
     def _slice_scatter(
         self, node: fx.Node, x: fx.Node, new: fx.Node, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
     ) -> Value:
         if tuple(new.meta["val"].shape) == tuple(x.meta["val"].shape):
             return self.values[new]
-        _, name = self._along(node, x, dim, step)
-        at = slice(start, end).indices(x.meta["val"].shape[dim])[0]
-        return self._replaced(x, new, name, at, new.meta["val"].shape[dim])
+        _, name = self._along(node, x, dim)
+        places = range(*slice(start, end, step).indices(x.meta["val"].shape[dim]))
+        return self._replaced(x, new, name, places)
 
     def _select_scatter(self, node: fx.Node, x: fx.Node, new: fx.Node, dim: int, index: int) -> Value:
         _, name = self._along(node, x, dim)
-        return self._replaced(x, new, name, index % x.meta["val"].shape[dim], 1)
+        index %= x.meta["val"].shape[dim]
+        return self._replaced(x, new, name, range(index, index + 1))
 
-    def _replaced(self, x: fx.Node, new: fx.Node, name: int, at: int, n: int) -> Rows:
+    def _replaced(self, x: fx.Node, new: fx.Node, name: int, places: range) -> Rows:
         """x with other numbers in some places of an axis."""
         dims = self.shape(x).dims
         row, part = self.row(x), self.row(new)
         inner, whole = math.prod(dims[name + 1 :]), math.prod(dims[name:])
+        spans = _spans(places)
         made: list[Part] = []
-        for k in range(math.prod(dims[:name])):
-            made += cut(row, k * whole, k * whole + at * inner)
-            made += cut(part, k * n * inner, (k + 1) * n * inner)
-            made += cut(row, k * whole + (at + n) * inner, (k + 1) * whole)
+        taken = 0
+        for k in range(0, math.prod(dims), whole):
+            at = k
+            for start, end in spans:
+                made += cut(row, at, k + start * inner)
+                made += cut(part, taken, taken + (end - start) * inner)
+                taken += (end - start) * inner
+                at = k + end * inner
+            made += cut(row, at, k + whole)
         return Rows(ax.joined(made), natural(dims))
 
     def _cat(self, node: fx.Node, tensors: Sequence[fx.Node], dim: int = 0) -> Value:
@@ -99,3 +155,8 @@ class Pieces(Reader):
             for row, n in zip(rows, widths, strict=True):
                 made += cut(row, k * n, (k + 1) * n)
         return Rows(ax.joined(made), natural(self.shape(node).dims))
+
+
+def _spans(places: range) -> list[tuple[int, int]]:
+    """Places that follow each other, from the first to the one behind the last."""
+    return [(places.start, places.stop)] if places.step == 1 else [(k, k + 1) for k in places]

@@ -3,18 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.func import functional_call, functionalize, vjp
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from rnnzoo.cells.contract import Cell, check_state
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.fused.decompositions import decompositions
 
 
 class Unsupported(Exception):
@@ -116,7 +115,7 @@ def trace(cell: Cell, shapes: Shapes) -> Traced:
 
         c = [torch.ones(z, dtype=shapes.dtype) for z in constants]
         d = [torch.ones_like(a) for a in late(*c, *leaves, *fields)]
-        both = _traced(functionalize(joint), (c, leaves, fields, d), _decompositions())
+        both = _traced(functionalize(joint), (c, leaves, fields, d), decompositions())
         both.graph.eliminate_dead_code()
         traced = Traced(tuple(values), early, both.graph, constants, B)
         _check_agreement(flat, traced, fx.GraphModule(both, both.graph), list(values.values()), shapes)
@@ -229,21 +228,3 @@ def _check_agreement(
         scale = float(a.detach().nan_to_num(0, 0, 0).abs().max()) if a.numel() else 0.0
         if not torch.allclose(a, b, rtol=near, atol=near * (1 + scale), equal_nan=True):
             raise Unsupported("its step does what a trace cannot follow: numpy, torch.no_grad or an autograd.Function")
-
-
-@cache
-def _decompositions() -> dict[Any, Callable[..., Any]]:
-    aten = torch.ops.aten
-    names = """
-        native_layer_norm native_layer_norm_backward _softmax _softmax_backward_data _log_softmax
-        _log_softmax_backward_data softplus softplus_backward gelu gelu_backward silu silu_backward mish mish_backward
-        elu elu_backward leaky_relu leaky_relu_backward hardtanh hardtanh_backward hardsigmoid hardsigmoid_backward
-        hardswish hardswish_backward log_sigmoid_forward log_sigmoid_backward threshold_backward sigmoid_backward
-        tanh_backward addcmul addcdiv lerp square rsub frac mv dot addmv
-    """
-    table = {
-        **core_aten_decompositions(),
-        **get_decompositions([getattr(aten, n) for n in names.split() if hasattr(aten, n)]),
-    }
-    table.pop(aten.select_scatter.default, None)  # it would become a comparison of indices
-    return table

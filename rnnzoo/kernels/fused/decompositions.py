@@ -1,0 +1,104 @@
+"""What a trace takes torch's operations apart into."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import core_aten_decompositions, get_decompositions
+
+aten = torch.ops.aten
+
+_TORCHS = """
+    native_layer_norm native_layer_norm_backward _softmax _softmax_backward_data _log_softmax _log_softmax_backward_data
+    softplus softplus_backward gelu gelu_backward elu elu_backward leaky_relu leaky_relu_backward hardtanh
+    hardtanh_backward hardsigmoid hardsigmoid_backward hardswish hardswish_backward threshold_backward sigmoid_backward
+    tanh_backward addcmul addcdiv lerp square rsub frac mv dot addmv
+"""
+
+
+@cache
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Torch's own, and ours where torch's would compare indices or allocate."""
+    names = (getattr(aten, n) for n in _TORCHS.split() if hasattr(aten, n))
+    table = {**core_aten_decompositions(), **get_decompositions(list(names))} | _OURS
+    for whole in (aten.select_scatter.default, aten.roll.default, aten.flip.default):
+        table.pop(whole, None)
+    return table
+
+
+def _silu(x: Tensor) -> Tensor:
+    return x * x.sigmoid()
+
+
+def _silu_backward(d: Tensor, x: Tensor) -> Tensor:
+    s = x.sigmoid()
+    return d * s * (1 + x * (1 - s))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return x.clamp(min=0) + torch.log1p((-x.abs()).exp())
+
+
+def _mish(x: Tensor) -> Tensor:
+    return x * _softplus(x).tanh()
+
+
+def _mish_backward(d: Tensor, x: Tensor) -> Tensor:
+    t = _softplus(x).tanh()
+    return d * (t + x * (1 - t * t) * x.sigmoid())
+
+
+def _log_sigmoid(x: Tensor) -> tuple[Tensor, Tensor]:
+    return -_softplus(-x), torch.zeros_like(x)  # the second is a buffer of torch's own kernel
+
+
+def _log_sigmoid_backward(d: Tensor, x: Tensor, _: Tensor) -> Tensor:
+    return d * (-x).sigmoid()
+
+
+def _norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    if ord == 2 and dim is not None:
+        return (x * x).sum(dim, keepdim).sqrt()
+    if ord == 1 and dim is not None:
+        return x.abs().sum(dim, keepdim)
+    return NotImplemented
+
+
+def _var(x: Tensor, dim: Sequence[int] | None = None, *, correction: Any = None, keepdim: bool = False) -> Any:
+    if not dim:
+        return NotImplemented
+    d = x - x.mean(list(dim), keepdim=True)
+    count = math.prod(x.shape[k] for k in dim)
+    return (d * d).sum(list(dim), keepdim) / (count - (1 if correction is None else correction))
+
+
+def _hypot(x: Tensor, y: Tensor) -> Tensor:
+    return (x * x + y * y).sqrt()
+
+
+def _atan2(y: Tensor, x: Tensor) -> Tensor:
+    turned = torch.where(y < 0, -math.pi, math.pi)
+    angle = (y / x).atan() + torch.where(x < 0, turned, 0.0)
+    return torch.where((x == 0) & (y == 0), 0.0, angle)
+
+
+def _copysign(x: Tensor, sign: Tensor) -> Tensor:
+    return torch.where(sign < 0, -x.abs(), x.abs())
+
+
+_OURS: dict[Any, Callable[..., Any]] = {
+    aten.silu.default: _silu,
+    aten.silu_backward.default: _silu_backward,
+    aten.mish.default: _mish,
+    aten.mish_backward.default: _mish_backward,
+    aten.log_sigmoid_forward.default: _log_sigmoid,
+    aten.log_sigmoid_backward.default: _log_sigmoid_backward,
+    aten.linalg_vector_norm.default: _norm,
+    aten.var.correction: _var,
+    aten.hypot.default: _hypot,
+    aten.atan2.default: _atan2,
+    aten.copysign.Tensor: _copysign,
+}
