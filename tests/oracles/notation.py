@@ -43,7 +43,7 @@ def oracle(*names: str, settings: tuple[dict[str, Any], ...] = ({},), inputs: Ma
 def run_oracle(step: Callable[..., Any], cell: Any, x: Tensor, s: Any, **inputs: Tensor) -> tuple[Tensor, Any]:
     """Outputs (T, B, O) and final state of `cell`, by the oracle; differentiable by all that it gets."""
     constants = {name: getattr(cell, name) for name in constants_of(type(cell))}
-    names = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell.parameter_shapes()))
+    names = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell._parameters))
     weights = {name: numbers(a) for name, a in (*cell.named_parameters(), *cell.named_buffers())}
     w = SimpleNamespace(I=cell.input_size, H=cell.hidden_size, **(constants | names | weights))
     ys, finals = [], []
