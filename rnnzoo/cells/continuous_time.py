@@ -59,7 +59,11 @@ class _ClosedForm(Cell):
             nn.init.uniform_(W, -bound, bound)
         for W in (*(() if self.weight_deep is None else self.weight_deep), *self.weight_head.chunk(self.heads)):
             nn.init.xavier_uniform_(W)
-        for b, fan in ((self.bias_ih, joint), (self.bias_deep, self.backbone_units), (self.bias_head, self.backbone_units)):
+        for b, fan in (
+            (self.bias_ih, joint),
+            (self.bias_deep, self.backbone_units),
+            (self.bias_head, self.backbone_units),
+        ):
             if b is not None:
                 nn.init.uniform_(b, -1 / math.sqrt(fan), 1 / math.sqrt(fan))
 

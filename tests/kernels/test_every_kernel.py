@@ -14,9 +14,14 @@ from rnnzoo.testing.case import expect, gradients, named, results
 ODD = [(1, 1, 1, 1), (7, 3, 5, 11), (13, 2, 1, 17), (33, 5, 9, 3)]  # T, B, I, H
 
 
+def inputs_of(rnn, *lead):
+    """What its cells take besides x, one number a row."""
+    return {name: 0.1 + torch.rand(*lead, 1, dtype=torch.float64) for name in rnn.layers[0][0].inputs}
+
+
 def state_of(rnn, batch):
     """A random state in torch's shapes, to be differentiated by."""
-    _, last = rnn(torch.randn(2, batch, rnn.input_size, dtype=torch.float64))
+    _, last = rnn(torch.randn(2, batch, rnn.input_size, dtype=torch.float64), **inputs_of(rnn, 2, batch))
     fields = (last,) if isinstance(last, torch.Tensor) else last
     fields = [torch.randn_like(a).requires_grad_() for a in fields]
     return fields[0] if isinstance(last, torch.Tensor) else type(last)(*fields)
@@ -35,14 +40,15 @@ def test_a_kernel_equals_the_reference_in_a_stack_of_odd_sizes(name, kernel, siz
     T, B, I, H = sizes
     rnn = RNN(name, I, H, 2, bidirectional=True, dtype=torch.float64)
     x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    inputs = {name: a.requires_grad_() for name, a in inputs_of(rnn, T, B).items()}
     lengths = torch.randint(1, T + 1, (B,))
     for hx in (None, state_of(rnn, B)):
         for n in {None, lengths}:
             by = {}
             for chosen in (kernel, "reference"):
                 rnn.kernel = chosen
-                got = results(*rnn(x, hx, lengths=n))
-                leaves = {"x": x} | (named(hx, "hx") if hx is not None else {}) | dict(rnn.named_parameters())
+                got = results(*rnn(x, hx, lengths=n, **inputs))
+                leaves = {"x": x} | inputs | (named(hx, "hx") if hx is not None else {}) | dict(rnn.named_parameters())
                 by[chosen] = got | gradients(got, leaves)
             expect(by[kernel], by["reference"], f"expected {kernel} to equal the reference", 1e-10)
 

@@ -69,7 +69,9 @@ def fourier(z, sign):
 
 def reflected(z, re, im):
     v = [torch.complex(a, b) for a, b in zip(re, im, strict=True)]
-    along = sum(a.conj() * b for a, b in zip(v, z, strict=True)) / sum(a * a + b * b for a, b in zip(re, im, strict=True))
+    along = sum(a.conj() * b for a, b in zip(v, z, strict=True)) / sum(
+        a * a + b * b for a, b in zip(re, im, strict=True)
+    )
     return [b - 2 * along * a for a, b in zip(v, z, strict=True)]
 
 
