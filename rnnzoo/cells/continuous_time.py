@@ -67,7 +67,7 @@ class _ClosedForm(Cell):
             if b is not None:
                 nn.init.uniform_(b, -1 / math.sqrt(fan), 1 / math.sqrt(fan))
 
-    def project(self, x: Tensor, dt: Tensor) -> Timed:
+    def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]
         return F.linear(x, self.weight_ih, self.bias_ih), dt
 
     def ahead(self, wx: Tensor, h: Tensor) -> tuple[Tensor, ...]:
@@ -190,7 +190,7 @@ class LTC(Cell):
 
     f_i = Σ_j w_ij σ(s_ij (v_j - μ_ij)),   F_i = Σ_j E_ij w_ij σ(s_ij (v_j - μ_ij)),   of units and inputs j together
     dv_i/dt = (g_i (V_i - v_i) + F_i - f_i v_i) / c_i
-    v_t by K fused steps of δ = dt / K from v_{t-1}:   v <- (c v + δ (g V + F)) / (c + δ (g + f))
+    v_t = v after K fused steps of δ = dt/K from v_{t-1}:   v <- (c v + δ (g V + F)) / (c + δ (g + f))
 
     The paper's dv/dt = -(1/τ + f) v + f A, a synapse at a time, as in the authors' code, whose affine maps of inputs
     and outputs are left out: σ and the layer after do the same. w, g and c are positive, as softplus of what is
@@ -234,7 +234,7 @@ class LTC(Cell):
             if self.resting is not None:
                 self.resting.uniform_(-0.2, 0.2)
 
-    def project(self, x: Tensor, dt: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor, dt: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         g = F.softplus(self.g)
         f, driven = self._synapses("ih", x)
         return g + f, driven if self.resting is None else g * self.resting + driven, dt / self.unfolds
@@ -265,7 +265,7 @@ class GRUODE(GatedCell):
     r = σ(W_r x_t + R_r h + b_r)
     z = σ(W_z x_t + R_z h + b_z)
     n = tanh(W_n x_t + R_n (r h) + b_n)
-    h <- h + dt/K (1 - z) (n - h), K times from h_{t-1} to h_t, with x_t held
+    h_t = h after K steps from h_{t-1}, with x_t held:   h <- h + dt/K (1 - z) (n - h)
 
     Every matrix starts Glorot, b from 0.05, as in the authors' code.
 
@@ -309,7 +309,7 @@ class GRUODE(GatedCell):
 class ODERNN(GRU):
     """Rubanova et al. 2019, ODE-RNN: `gru`, its state led by a differential equation in between; rows r z n.
 
-    h <- h + dt/K (W_2 tanh(W_1 h + b_1) + b_2), K times from h_{t-1} to h'
+    h' = h after K steps from h_{t-1}:   h <- h + dt/K (W_2 tanh(W_1 h + b_1) + b_2)
     r = σ(W_r x_t + R_r h' + b_r)
     z = σ(W_z x_t + R_z h' + b_z)
     n = tanh(W_n x_t + b_n + r (R_n h' + d_n))

@@ -83,7 +83,7 @@ class LMU(Cell):
     def initial_state(self, batch: int, like: Tensor) -> HiddenMemory:
         return HiddenMemory(like.new_zeros(batch, self.hidden_size), like.new_zeros(batch, self.order))
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, Tensor]:
         return nn.functional.linear(x, self.weight_ih, self.bias_ih), x @ self.encoder_ih.t()
 
     def step(self, u: tuple[Tensor, Tensor], s: HiddenMemory) -> HiddenMemory:
