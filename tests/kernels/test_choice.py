@@ -22,14 +22,15 @@ def why(rnn, kernel, **options):
 def test_auto_never_picks_a_kernel_that_cannot(name, sizes, lengths):
     rnn = RNN(name, 3, 5, 2, bidirectional=True)
     x = torch.randn(*sizes, 3)
-    table = rnn.explain(x, lengths=lengths)
+    inputs = {n: torch.rand(*sizes, 1) for n in rnn.layers[0][0].inputs}
+    table = rnn.explain(x, lengths=lengths, **inputs)
     able = {row.kernel: row.milliseconds for row in table.rows if row.why_not is None}
     assert table.chosen in able
     assert {row.kernel for row in table.rows} == set(KERNELS)
     assert "reference" in able, "the reference takes everything"
     if rnn.layers[0][0].pinned is None:
         assert able[table.chosen] == min(able.values())
-    rnn(x, lengths=lengths)
+    rnn(x, lengths=lengths, **inputs)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """What oracles are written in: registration, how one is run over sequences, and scalar functions.
 
-An oracle gets the weights by name as nested lists (None for one left out), beside them the cell's own arguments and
-the sizes I and H; then x, a list of I numbers; then the fields of the old state. It returns y and the new fields.
+An oracle gets weights and buffers by name as nested lists (None for one left out), beside them the cell's own
+arguments and the sizes I and H; then x, a list of I numbers; then the fields of the old state. It returns y and the
+new fields.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ def run_oracle(step: Callable[..., Any], cell: Any, x: Tensor, s: Any, **inputs:
     """Outputs (T, B, O) and final state of `cell`, by the oracle; differentiable by all that it gets."""
     constants = {name: getattr(cell, name) for name in constants_of(type(cell))}
     names = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell._parameters))
-    weights = {name: numbers(p) for name, p in cell.named_parameters()}
+    weights = {name: numbers(a) for name, a in (*cell.named_parameters(), *cell.named_buffers())}
     w = SimpleNamespace(I=cell.input_size, H=cell.hidden_size, **(constants | names | weights))
     ys, finals = [], []
     for b in range(x.shape[1]):
