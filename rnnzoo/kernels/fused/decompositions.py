@@ -80,9 +80,10 @@ def _hypot(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _atan2(y: Tensor, x: Tensor) -> Tensor:
-    turned = torch.where(y < 0, -math.pi, math.pi)
-    angle = (y / x).atan() + torch.where(x < 0, turned, 0.0)
-    return torch.where((x == 0) & (y == 0), 0.0, angle)
+    # numbers as tensors of their own would be float32
+    turned = math.pi - 2 * math.pi * (y < 0).to(y.dtype)
+    angle = (y / x).atan() + turned * (x < 0).to(x.dtype)
+    return angle.masked_fill((x == 0) & (y == 0), 0.0)
 
 
 def _copysign(x: Tensor, sign: Tensor) -> Tensor:
