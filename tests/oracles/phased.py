@@ -14,8 +14,8 @@ def phased_lstm(w, x, h, c, time):
     _, (proposed_h, proposed_c) = peephole_lstm(w, x, h, c)
     new_h, new_c = [], []
     for j in range(w.H):
-        tau, since = w.tau[j], time[0] - w.shift[j]
-        phase = (since - tau * (since / tau).floor()) / tau
+        turns = (time[0] - w.shift[j]) / w.tau[j]  # a small random τ leaves no digits for another way to round
+        phase = turns - turns.floor()
         k = 2 * phase / w.ratio if phase < w.ratio / 2 else 2 - 2 * phase / w.ratio if phase < w.ratio else w.leak * phase
         new_h.append(k * proposed_h[j] + (1 - k) * h[j])
         new_c.append(k * proposed_c[j] + (1 - k) * c[j])
