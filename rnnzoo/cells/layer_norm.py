@@ -38,7 +38,8 @@ class _LayerNormed(GatedCell):
 
     def normed(self, a: Tensor, gain: Tensor, shift: Tensor | None = None) -> Tensor:
         """LN over the last axis, with the biased variance."""
-        return F.layer_norm(a, a.shape[-1:], gain, shift, self.eps)
+        wide = a.to(gain.dtype)  # in bfloat16 a small spread drowns
+        return F.layer_norm(wide, a.shape[-1:], gain, shift, self.eps)
 
 
 @register("layernorm_lstm")
@@ -107,7 +108,8 @@ class LayerNormGRU(_LayerNormed):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
-        (wx_rz, wx_n), (gain_rz, gain_n) = (a.split([2 * H, H], -1) for a in (F.linear(x, self.weight_ih), self.gain_ih))
+        wx_rz, wx_n = F.linear(x, self.weight_ih).split([2 * H, H], -1)
+        gain_rz, gain_n = self.gain_ih.split([2 * H, H])
         b_rz, b_n = (None, None) if self.bias_ih is None else self.bias_ih.split([2 * H, H])
         return self.normed(wx_rz, gain_rz, b_rz), self.normed(wx_n, gain_n, b_n)
 

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnzoo.cells.contract import Cell, HiddenCell, at_least_one
 from rnnzoo.cells.registry import register

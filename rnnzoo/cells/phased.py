@@ -1,5 +1,8 @@
 """A rhythm in the state: units that open at times of their own."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -34,10 +37,10 @@ class PhasedLSTM(PeepholeLSTM):
 
     inputs = ("time",)
     vectors = (*PeepholeLSTM.vectors, "tau", "shift")
-    limits = {
-        name: "with the default ratio a unit is open for one step in twenty, and closed it keeps its state"
-        for name in ("it remembers", "no parameter is dead")
-    }
+    limits: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("it remembers", "no parameter is dead"),
+        "with the default ratio a unit is open for one step in twenty, and closed it keeps its state",
+    )
     tau: Tensor
     shift: Tensor
 

@@ -14,8 +14,7 @@ def mc_lstm(w, x, h, c):
     total = sum(abs(v) for v in c)
     seen = [*other, *(v / total if total else v for v in c)]
     a = [
-        dot([*p, *q], seen) + entry(w.bias_ih, k)
-        for k, (p, q) in enumerate(zip(w.weight_ih, w.weight_hh, strict=True))
+        dot([*p, *q], seen) + entry(w.bias_ih, k) for k, (p, q) in enumerate(zip(w.weight_ih, w.weight_hh, strict=True))
     ]
     sent = [shares(a[at : at + w.H]) for at in range(w.H, len(a), w.H)]  # from each mass, then from each unit
     new_h, new_c = [], []

@@ -1,6 +1,7 @@
 """A rhythm in the state."""
 
 import torch
+
 from oracles.lstm import peephole_lstm
 from oracles.notation import oracle
 
@@ -16,7 +17,7 @@ def phased_lstm(w, x, h, c, time):
     for j in range(w.H):
         turns = (time[0] - w.shift[j]) / w.tau[j]  # a small random τ leaves no digits for another way to round
         phase = turns - turns.floor()
-        k = 2 * phase / w.ratio if phase < w.ratio / 2 else 2 - 2 * phase / w.ratio if phase < w.ratio else w.leak * phase
+        k = 2 * (phase if phase < w.ratio / 2 else w.ratio - phase) / w.ratio if phase < w.ratio else w.leak * phase
         new_h.append(k * proposed_h[j] + (1 - k) * h[j])
         new_c.append(k * proposed_c[j] + (1 - k) * c[j])
     return new_h, (new_h, new_c)
