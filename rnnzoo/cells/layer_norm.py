@@ -71,7 +71,7 @@ class LayerNormLSTM(_LayerNormed):
         H = self.hidden_size
         return super().parameter_shapes() | {"gain_c": (H,), "bias_c": (H,) if self.bias else None}
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         return self.normed(F.linear(x, self.weight_ih), self.gain_ih, self.bias_ih)
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
@@ -106,7 +106,7 @@ class LayerNormGRU(_LayerNormed):
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
         return super().parameter_shapes() | {"bias_hn": (self.hidden_size,) if self.bias else None}
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
         wx_rz, wx_n = F.linear(x, self.weight_ih).split([2 * H, H], -1)
         gain_rz, gain_n = self.gain_ih.split([2 * H, H])

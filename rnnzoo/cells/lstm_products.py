@@ -85,7 +85,7 @@ class MogrifierLSTM(GatedCell):
             shapes[f"bias_{k}"] = (rows,) if self.bias else None
         return shapes
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         return x
 
     def step(self, u: Tensor, s: HiddenCell) -> HiddenCell:
@@ -218,7 +218,7 @@ class ResidualLSTM(GatedCell):
         I, H = self.input_size, self.hidden_size
         return super().parameter_shapes() | {"weight_proj": (H, H), "weight_res": (H, I) if I != H else None}
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, Tensor]:
         return super().project(x), x if self.weight_res is None else F.linear(x, self.weight_res)
 
     def step(self, u: tuple[Tensor, Tensor], s: HiddenCell) -> HiddenCell:

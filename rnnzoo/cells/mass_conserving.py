@@ -66,7 +66,7 @@ class MCLSTM(Cell):
                 b_i.zero_()
                 b_r.copy_(torch.eye(self.hidden_size).flatten())
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def project(self, x: Tensor, **inputs: Tensor) -> tuple[Tensor, Tensor]:
         m, a = x.split([self.mass_size, self.input_size - self.mass_size], -1)
         return m, F.linear(a, self.weight_ih, self.bias_ih)
 

@@ -36,7 +36,7 @@ class PhasedLSTM(PeepholeLSTM):
     """
 
     inputs = ("time",)
-    vectors = (*PeepholeLSTM.vectors, "tau", "shift")
+    vectors = (*PeepholeLSTM.vectors, "tau", "shift")  # type: ignore[assignment]
     limits: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("it remembers", "no parameter is dead"),
         "with the default ratio a unit is open for one step in twenty, and closed it keeps its state",
