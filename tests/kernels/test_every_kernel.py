@@ -44,7 +44,9 @@ def test_a_kernel_equals_the_reference_in_a_stack_of_odd_sizes(name, kernel, siz
                 got = results(*rnn(x, hx, lengths=n))
                 leaves = {"x": x} | (named(hx, "hx") if hx is not None else {}) | dict(rnn.named_parameters())
                 by[chosen] = got | gradients(got, leaves)
-            expect(by[kernel], by["reference"], f"expected {kernel} to equal the reference", 1e-10)
+            # rounding x alone moves gradients of layernorm_lstm by 1e-10 in 33 steps of 3 units: LN(c) of near equals
+            tolerance = 1e-8 if name == "layernorm_lstm" else 1e-10
+            expect(by[kernel], by["reference"], f"expected {kernel} to equal the reference", tolerance)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
