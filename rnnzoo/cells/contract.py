@@ -202,7 +202,7 @@ class GatedCell(Cell):
         """From W x + b and R h + b, each (B, G H), to the new state; row-wise."""
         raise RnnZooError(f"cell {type(self).__name__} must define update(wx, rh, s)")
 
-    def step(self, u: Tensor, s: Any) -> Any:
+    def step(self, u: Any, s: Any) -> Any:
         return self.update(u, F.linear(s.h, self.weight_hh, self.bias_hh), s)
 
     def _missing(self) -> str | None:
