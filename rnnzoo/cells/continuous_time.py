@@ -294,7 +294,7 @@ class GRUODE(GatedCell):
     def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]
         return super().project(x), dt / self.unfolds
 
-    def step(self, u: Timed, s: Hidden) -> Hidden:  # type: ignore[override]
+    def step(self, u: Timed, s: Hidden) -> Hidden:
         (wx, delta), h = u, s.h
         rows = [2 * self.hidden_size, self.hidden_size]
         (wx_rz, wx_n), (R_rz, R_n) = wx.split(rows, -1), self.weight_hh.split(rows)
@@ -359,7 +359,7 @@ class ODERNN(GRU):
     def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]
         return super().project(x), dt / self.unfolds
 
-    def step(self, u: Timed, s: Hidden) -> Hidden:  # type: ignore[override]
+    def step(self, u: Timed, s: Hidden) -> Hidden:
         (wx, delta), h = u, s.h
         for _ in range(self.unfolds):
             h = h + delta * F.linear(F.linear(h, self.weight_hu, self.bias_hu).tanh(), self.weight_uh, self.bias_uh)

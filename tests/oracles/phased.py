@@ -2,8 +2,8 @@
 
 import torch
 
-from oracles.lstm import peephole_lstm
 from oracles.notation import oracle
+from oracles.odyssey import vanilla
 
 
 def times(T, B):
@@ -12,7 +12,7 @@ def times(T, B):
 
 @oracle("phased_lstm", settings=({}, {"ratio": 0.9}, {"ratio": 0.6, "leak": 0.2}), inputs={"time": times})
 def phased_lstm(w, x, h, c, time):
-    _, (proposed_h, proposed_c) = peephole_lstm(w, x, h, c)
+    proposed_h, proposed_c, _ = vanilla(w, x, h, c, "ifzo")
     new_h, new_c = [], []
     for j in range(w.H):
         turns = (time[0] - w.shift[j]) / w.tau[j]  # a small random τ leaves no digits for another way to round
