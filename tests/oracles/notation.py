@@ -23,18 +23,24 @@ class Oracle:
     step: Callable[..., tuple[list[Any], tuple[Any, ...]]]
     settings: tuple[dict[str, Any], ...] = ({},)
     inputs: Mapping[str, Callable[[int, int], Tensor]] = field(default_factory=dict)
+    training: bool = False  # whether it is the cell in training mode, where that differs
 
 
 ORACLES: dict[str, Oracle] = {}
 
 
-def oracle(*names: str, settings: tuple[dict[str, Any], ...] = ({},), inputs: Mapping[str, Any] | None = None):
+def oracle(
+    *names: str,
+    settings: tuple[dict[str, Any], ...] = ({},),
+    inputs: Mapping[str, Any] | None = None,
+    training: bool = False,
+):
     """Makes a function the oracle of the cells `names`."""
 
     def add(step):
         for name in names:
             assert name not in ORACLES, f"{name} has an oracle already"
-            ORACLES[name] = Oracle(step, settings, inputs or {})
+            ORACLES[name] = Oracle(step, settings, inputs or {}, training)
         return step
 
     return add

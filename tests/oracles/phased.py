@@ -10,7 +10,9 @@ def times(T, B):
     return 2 * torch.rand(B, 1) + torch.rand(T, B, 1).cumsum(0)
 
 
-@oracle("phased_lstm", settings=({}, {"ratio": 0.9}, {"ratio": 0.6, "leak": 0.2}), inputs={"time": times})
+@oracle(
+    "phased_lstm", settings=({}, {"ratio": 0.9}, {"ratio": 0.6, "leak": 0.2}), inputs={"time": times}, training=True
+)
 def phased_lstm(w, x, h, c, time):
     proposed_h, proposed_c, _ = vanilla(w, x, h, c, "ifzo")
     new_h, new_c = [], []
