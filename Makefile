@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-long lint format help
+.PHONY: demo test test-long lint format zoo help
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -32,3 +32,8 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# the table of every cell, with the speeds that benchmarks/cpu.sh measured
+zoo: $(READY)
+	{ sed '/^| cell/,$$d' ZOO.md; $(BIN)/rnnzoo cells --markdown --speeds benchmarks/results/zoo.json; } > ZOO.md.new
+	mv ZOO.md.new ZOO.md

@@ -1,7 +1,19 @@
 #!/bin/sh
-# The README's table of kernels: cpu.sh [THREADS], from anywhere, on a machine that does nothing else.
+# The README's figures on a CPU: cpu.sh [THREADS], from anywhere, on a machine that does nothing else; a quarter hour.
+# What is measured goes to results/, a file a question; `table.py` prints it as a table.
 set -eu
 cd "$(dirname "$0")/.."
-mkdir -p benchmarks/results
-${PYTHON:-python} -m rnnzoo bench --threads "${1:-1}" --what backward forward step --json benchmarks/results \
-    --cell lstm gru peephole_lstm janet cho_gru mingru
+out=${OUT:-benchmarks/results}
+mkdir -p "$out"
+bench() {
+    name=$1
+    shift
+    ${PYTHON:-python} -m rnnzoo bench --threads "$threads" --json "$out/$name.json" "$@"
+}
+threads=${1:-2}
+bench vendor --cell lstm gru --what backward forward step --kernels fused native auto --peers torch loop onnxruntime
+bench zoo_peers --cell peephole_lstm janet mgu lem --kernels fused auto --peers torchrecurrent --rounds 5
+bench lengths --cell lstm gru --layers 2 --bidirectional --lengths --kernels fused native auto --peers torch --rounds 5
+bench loops --cell cho_gru --kernels fused auto --peers naive --rounds 5
+bench long --cell mingru --sizes 8,4096,256,256 --kernels fused linear_scan auto --peers naive --rounds 5
+bench zoo --all --rounds 5

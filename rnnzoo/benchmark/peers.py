@@ -112,6 +112,29 @@ class CellLoop(nn.Module):
         return x, news
 
 
+class Naive(Peer):
+    name, about = "naive", "the cell called step by step, nothing moved out of the loop, as a user would write it"
+
+    def has(self, setting: Setting) -> bool:
+        return setting.vendor is None and not find(setting.cell).inputs
+
+    def model(self, setting: Setting, rnn: RNN) -> Model:
+        cells: list[Any] = [directions[0] for directions in rnn.layers]  # type: ignore[index]
+
+        def run(x: Tensor, states: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+            news = []
+            for k, cell in enumerate(cells):
+                s, ys = states[k] if states else None, []
+                for x_t in x.unbind(0):
+                    y, s = cell(x_t, s)
+                    ys.append(y)
+                x = torch.stack(ys)
+                news.append(s)
+            return x, news
+
+        return Model(lambda x: run(x)[0], lambda x, s: run(x, s)[1], list(rnn.parameters()))
+
+
 class TorchRecurrent(Peer):
     name, about, modules = "torchrecurrent", "the layer of the same name in torchrecurrent", ("torchrecurrent",)
 
@@ -193,7 +216,7 @@ class FlashRNN(Peer):
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
-    for peer in (Torch(), Loop(), CompiledLoop(), TorchRecurrent(), OnnxRuntime(), Flax(), Haste(), FlashRNN())
+    for peer in (Torch(), Loop(), CompiledLoop(), Naive(), TorchRecurrent(), OnnxRuntime(), Flax(), Haste(), FlashRNN())
 }
 
 

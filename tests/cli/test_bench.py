@@ -102,7 +102,7 @@ def test_means_are_geometric_and_over_sizes(bench):
 def test_a_users_own_cell_is_timed_from_the_folder_it_lies_in(bench, tmp_path):
     (tmp_path / "bench_lab").mkdir()
     (tmp_path / "bench_lab" / "cells.py").write_text(LEAKY)
-    content, _ = bench("--cell", "bench_lab.cells.Leaky", "--memory", "--kernels", "reference")
+    content, _ = bench("--cell", "bench_lab.cells.Leaky", "--memory", "--kernels", "reference", "--peers")
     (row,) = content["rows"]
     assert (row["cell"], row["name"], row["against"]) == ("bench_lab.cells.Leaky", "reference", "reference")
     assert row["memory_mib"] >= 0  # of a process of its own, which has to find the cell too
@@ -194,9 +194,14 @@ def test_json_that_cannot_be_written_is_an_error_before_anything_runs(zoo):
     assert answer.out == ""
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "rnn_relu"])
-@pytest.mark.parametrize("name", ["torch", "loop"])
-def test_a_peer_does_the_work_that_we_do(cell, name):
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        *((name, cell) for name in ("torch", "loop") for cell in ("lstm", "gru", "rnn", "rnn_relu")),
+        *(("naive", cell) for cell in ("peephole_lstm", "mingru")),
+    ],
+)
+def test_a_peer_does_the_work_that_we_do(name, cell):
     setting = Setting(cell, 3, 4, 5, 6, layers=2, precision="float64")
     rnn, x = setting.rnn(), Data(setting).x.detach()
     model = PEERS[name].model(setting, rnn)
