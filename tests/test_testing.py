@@ -8,7 +8,7 @@ import torch
 from oracles import ORACLES, run_oracle
 from torch import Tensor, nn
 
-from rnnzoo import RnnZooError, create
+from rnnzoo import RNN, RnnZooError, create
 from rnnzoo.cells import GatedCell, Hidden, HiddenCell, LinearCell
 from rnnzoo.cells.gru import GRU
 from rnnzoo.cells.lstm import LSTM
@@ -374,6 +374,59 @@ def test_a_kernel_that_gives_wrong_final_states_or_gradients_is_caught(monkeypat
         monkeypatch.setattr(LinearScan, "scan", wrong)
         with pytest.raises(AssertionError, match=rf"expected kernel 'linear_scan' .* but {part}"):
             check_cell(create("mingru", 3, 5), slow=False)
+
+
+def test_a_flip_that_ignores_lengths_is_caught(monkeypatch):
+    from rnnzoo.kernels.layout import Packed
+
+    monkeypatch.setattr(Packed, "reverse", lambda self, x: x.flip(0))
+    answers = {r.name: r for r in run_checks(create("gru", 3, 5), slow=False)}
+    assert not answers["lengths equal each sequence alone"].passed
+    assert "expected a sequence of" in answers["lengths equal each sequence alone"].message
+
+
+def test_final_states_in_the_wrong_order_are_caught(monkeypatch):
+    from rnnzoo import states
+
+    right = states.join
+    monkeypatch.setattr(states, "join", lambda layers, finals: right(layers, list(finals)[::-1]))
+    answers = {r.name: r for r in run_checks(create("lstm", 3, 5), slow=False)}
+    wrong = answers["stepping a stack equals running it"]
+    assert not wrong.passed
+    assert "expected rnn.step in a loop to equal rnn(x), but outputs" in wrong.message
+
+
+def test_a_state_that_is_lost_between_pieces_of_a_sequence_is_caught(monkeypatch):
+    """checkpoint_every runs pieces; one that starts each of them anew differs from the whole."""
+    from rnnzoo.kernels import checkpointed
+
+    right = checkpointed.checkpoint
+    rnn = RNN("gru", 3, 5, checkpoint_every=3, dtype=torch.float64)
+    x = torch.randn(8, 2, 3, dtype=torch.float64)
+    whole = rnn(x)[0]
+    monkeypatch.setattr(
+        checkpointed,
+        "checkpoint",
+        lambda piece, mine, s, part, **options: right(piece, mine, Hidden(torch.zeros_like(s.h)), part, **options),
+    )
+    with pytest.raises(AssertionError, match="not carried over"):
+        expect({"outputs": rnn(x)[0]}, {"outputs": whole}, "a state is not carried over")
+
+
+class Scaled(Good):
+    def __init__(self, input_size, hidden_size, *, scale: float = 0.5):
+        super().__init__(input_size, hidden_size)
+        self.scale = scale
+
+    def update(self, wx, rh, s):
+        return Hidden(self.scale * super().update(wx, rh, s).h)
+
+
+def test_a_kernel_that_knows_a_cell_by_its_class_alone_is_caught(monkeypatch):
+    check_cell(Scaled(3, 5), slow=False)
+    monkeypatch.setattr("rnnzoo.kernels.fused.kernel.signature", lambda cell: type(cell))
+    answers = {r.name: r for r in run_checks(Scaled(3, 6), slow=False)}
+    assert "another constant" in answers["instances with other constants keep apart"].message
 
 
 def test_the_report_lists_every_failed_check_and_where_to_look():

@@ -72,6 +72,12 @@ class Case:
         rnn = RNN(make, *sizes, bidirectional=bidirectional, kernel="reference", dtype=self.x.dtype)
         return rnn.to(self.x.device).eval()
 
+    def rnn_of(self, cell: Cell) -> RNN:
+        """A layer of a copy of `cell`, run by the reference kernel."""
+        sizes = (cell.input_size, cell.hidden_size)
+        rnn = RNN(lambda *_: copy.deepcopy(cell), *sizes, kernel="reference", dtype=self.x.dtype)
+        return rnn.to(self.x.device).eval()
+
     def reached(self, rnn: RNN) -> Any:
         """A state that `rnn` comes to by itself."""
         x, extra = self.sequences(3)

@@ -334,6 +334,20 @@ def constants_are_attributes(case: Case) -> None:
     assert not missing, f"expected attributes named {', '.join(missing)}, for the arguments of that name"
 
 
+@_check("for a constant that is read from the class, or a kernel that knows a cell by its class alone")
+def instances_with_other_constants_keep_apart(case: Case) -> None:
+    other = _with_another_constant(case.cell)
+    if other is None:
+        raise Skip("the cell has no number among its arguments that could be another one")
+    before = results(*case.run())
+    ones, others = (case.rnn_of(cell) for cell in (case.cell, other))
+    for kernel in _able(ones, case.x, {}, case.inputs):
+        for rnn, whose in ((ones, "one instance"), (others, "an instance with another constant"), (ones, "the first")):
+            got, wanted = (_forward(name, rnn, case) for name in (kernel, "reference"))
+            expect(got, wanted, f"expected kernel {kernel!r} to run {whose} as the reference does")
+    expect(results(*case.run()), before, "expected a cell to stay as it is when another is made", 0.0)
+
+
 @_check("for .double(), float64 constants, or tensors made without like.dtype")
 def it_runs_in_float32(case: Case) -> None:
     narrow: Cell = with_dtype(copy.deepcopy(case.cell), torch.float32)
@@ -373,6 +387,27 @@ def it_follows_its_device(case: Case) -> None:
     cell = case.cell.to("meta")
     for a in (*cell.initial_state(case.B, cell.like(x)), *run(cell, x, s, inputs)[1]):
         assert a.device.type == "meta", f"expected states on the device of the weights, got one on {a.device}"
+
+
+def _with_another_constant(cell: Cell) -> Cell | None:
+    """A cell of the same weights whose first number among the constants is another one."""
+    constants = {name: getattr(cell, name) for name in constants_of(type(cell)) if hasattr(cell, name)}
+    for name, value in constants.items():
+        for other in (0.75 * value, value + 0.25) if isinstance(value, float) else ():
+            try:
+                made: Cell = type(cell)(cell.input_size, cell.hidden_size, **(constants | {name: other}))
+                with_dtype(made, torch.float64).load_state_dict(cell.state_dict())
+            except Exception:  # out of the cell's range, or other weights: there may be another
+                continue
+            return made.train(cell.training)
+    return None
+
+
+@torch.no_grad()
+def _forward(kernel: str, rnn: RNN, case: Case) -> Named:
+    """Outputs and final state by a kernel."""
+    rnn.kernel = kernel
+    return results(*rnn(case.x, **case.inputs))
 
 
 def _by(kernel: str, rnn: RNN, case: Case, hx: Any, options: dict[str, Any]) -> Named:
