@@ -20,6 +20,7 @@ class MinGRU(LinearCell):
     """
 
     gates, State = 2, Hidden
+    rows = ("write", "new")
 
     def reset_parameters(self) -> None:
         bound = 1 / math.sqrt(self.input_size)

@@ -16,6 +16,7 @@ class LSTM(GatedCell):
     """
 
     gates, State = 4, HiddenCell
+    rows = ("write", "keep", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, f, g, o = (wx + rh).chunk(4, -1)
@@ -35,6 +36,7 @@ class PeepholeLSTM(GatedCell):
     """
 
     gates, State, hidden_bias = 4, HiddenCell, False
+    rows = ("write", "keep", "new", "read")
     vectors = ("p_i", "p_f", "p_o")
     p_i: Tensor
     p_f: Tensor
