@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from rnnzoo.data.examples import Examples
 from rnnzoo.data.generated import GENERATED, GeneratedExamples
-from rnnzoo.data.pictures import PictureExamples, Pictures, digits, mnist
+from rnnzoo.data.pictures import HUB, PictureExamples, Pictures, digits, mnist
 from rnnzoo.data.sharing import Fetched, in_order, shuffled
 from rnnzoo.data.splits import PARTS, check_parts, cut, own_splits
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -55,7 +55,7 @@ class LongMemoryData(LightningDataModule):
         examples: tuple[int, int, int] | None = None,
         seed: int = 0,
         batch_size: int = 64,
-        dataset: str = "ylecun/mnist",
+        dataset: str = HUB,
         num_workers: int = 0,
         predict_split: Literal["train", "validation", "test"] = "test",
         cache_dir: str | None = None,

@@ -14,6 +14,7 @@ from rnnzoo.errors import RnnZooError
 if TYPE_CHECKING:
     from datasets import Dataset as Rows
 
+HUB = "ylecun/mnist"
 Pictures = tuple[np.ndarray, np.ndarray]  # (N, P) pixels from 0 to 1 as float32 or to 255 as uint8; (N,) classes
 
 
@@ -60,9 +61,14 @@ def mnist(dataset: str, cache_dir: str | None) -> dict[str, Pictures]:
     """The pictures of each split of a data set with the columns `image` and `label`.
 
     Raises:
-        RnnZooError: it cannot be had, lacks a column, or its pictures differ in size.
+        RnnZooError: it cannot be had, lacks a column, or holds something else than grey pictures of one size.
     """
-    splits, _ = load_splits(dataset, bundled="ylecun/mnist", cache_dir=cache_dir)
+    try:
+        splits, _ = load_splits(dataset, bundled=HUB, cache_dir=cache_dir)
+    except RnnZooError as error:
+        if dataset != HUB:
+            raise
+        raise RnnZooError(f"{error}; task='digits' needs no network") from error
     return {name: _read(rows, dataset) for name, rows in splits.items()}
 
 
@@ -76,10 +82,15 @@ def _read(rows: "Rows", dataset: str) -> Pictures:
         raise RnnZooError(f"the pictures of dataset={dataset!r} need Pillow to be read: pip install pillow") from error
     sizes = {picture.shape for picture in pictures}
     if len(sizes) != 1:
-        found = ", ".join(sorted(map(str, sizes))) or "none"
-        raise RnnZooError(f"the pictures of dataset={dataset!r} must all be of one size, not {found}")
-    return np.stack(pictures).reshape(len(pictures), -1), np.asarray(rows["label"], dtype=np.int64)
+        found = f"must all be of one size, not {', '.join(sorted(map(str, sizes)))}" if sizes else "are none"
+        raise RnnZooError(f"the pictures of dataset={dataset!r} {found}")
+    pixels, classes = np.stack(pictures), np.asarray(rows["label"])
+    if pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 255:
+        raise RnnZooError(f"column='image' of {dataset!r} must hold whole numbers from 0 to 255, or pictures")
+    if classes.dtype.kind not in "iu" or classes.min() < 0:
+        raise RnnZooError(f"column='label' of {dataset!r} must hold whole numbers from 0 on, for the classes")
+    return pixels.astype(np.uint8).reshape(len(pixels), -1), classes.astype(np.int64)
 
 
 def _grey(image: Any) -> np.ndarray:
-    return np.asarray(image.convert("L") if hasattr(image, "convert") else image, dtype=np.uint8)
+    return np.asarray(image.convert("L") if hasattr(image, "convert") else image)
