@@ -20,7 +20,7 @@ class ForecastModel(nn.Module):
         m = mean of the last `level` of d                     the shift that now holds
         forecast_h = y_{t+h-season} + m + scale RNN((d - m) / scale)_h
 
-    A cell that takes time gaps or masks gets ones.
+    What a cell takes besides x is `regular`.
 
     Args:
         cell: a cell's registered name or import path.

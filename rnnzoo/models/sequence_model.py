@@ -10,7 +10,7 @@ from rnnzoo.rnn import RNN, check_dropout
 
 
 class SequenceModel(nn.Module):
-    """An RNN and a linear head on what it says in the last steps.
+    """An RNN and a linear head on what it says in the last steps. What a cell takes besides x is `regular`.
 
     Args:
         input_size: I, features of a step.
@@ -60,6 +60,6 @@ class SequenceModel(nn.Module):
         self.head = nn.Linear(self.rnn.output_size, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The answers (B, A, O) to sequences x (B, T, I); a cell that takes time gaps or masks gets ones."""
+        """The answers (B, A, O) to sequences x (B, T, I)."""
         y, _ = self.rnn(x, **regular(self.rnn, x))
         return self.head(self.dropout(y[:, -self.answers :]))

@@ -11,7 +11,7 @@ from rnnzoo.rnn import RNN, check_dropout
 
 
 class TokenModel(nn.Module):
-    """An embedding, an RNN and a linear head: a language model. A cell that takes time gaps or masks gets ones.
+    """An embedding, an RNN and a linear head: a language model. What a cell takes besides x is `regular`.
 
     Args:
         vocabulary_size: V, the number of tokens.
@@ -67,8 +67,8 @@ class TokenModel(nn.Module):
         y, hx = self.rnn(x, hx, **regular(self.rnn, x))
         return self.head(self.dropout(y)), hx
 
-    def step(self, token: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, V) of the token after `token` (B,), and the state to go on from."""
+    def step(self, token: Tensor, hx: Any = None, before: int = 0) -> tuple[Tensor, Any]:
+        """Logits (B, V) of the token after `token` (B,), which `before` others precede, and the state to go on from."""
         x = self.embedding(token)
-        y, hx = self.rnn.step(x, hx, **regular(self.rnn, x))
+        y, hx = self.rnn.step(x, hx, **regular(self.rnn, x, before))
         return self.head(y), hx

@@ -19,8 +19,8 @@ class SequenceTask(Task):
     """Answers sequences with numbers, by the squared error, or with classes, by the cross-entropy in nats.
 
     Logs ``val_mse`` or ``val_accuracy``, ``test_...`` likewise, and the loss of the same prediction for every sequence
-    (``..._loss_constant``). A cell that takes time gaps or masks gets ones: a unit of time from step to step, and
-    nothing missing.
+    (``..._loss_constant``). A cell that takes more than x gets regular steps with nothing missing: time gaps and masks
+    of one, and for the time the number of the step.
 
     Args:
         problem: "input_size" of a step; "classes", 0 where answers are numbers; "answers", of the last so many steps;
@@ -74,6 +74,7 @@ class SequenceTask(Task):
             checkpoint_every=checkpoint_every,
             **constants,
         )
+        torch.nn.init.constant_(self.model.head.bias, self.constant)  # how to find a constant is not the question
         self.figure = "accuracy" if self.classes else "mse"
         figures: dict[str, Any] = {}
         for stage in ("val", "test"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  # its log handler keeps the stderr it is imported under: pytest's, not a test's
 import pytest
-from command_line import TINY_FORECASTER, TINY_LM, Answer, Run, make_series, make_text, shell
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, Answer, Run, make_series, make_text, shell
 
 from rnnzoo.cli.main import main
 
@@ -69,3 +69,9 @@ def forecast_run(tmp_path_factory: pytest.TempPathFactory, series_file: Path) ->
     folder = tmp_path_factory.mktemp("forecast")
     given = [f"--data.dataset={series_file}", "--data.column=load"]
     return Run(folder, shell("fit", *TINY_FORECASTER, *given, cwd=folder))
+
+
+@pytest.fixture(scope="session")
+def memory_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("memory")
+    return Run(folder, shell("fit", *TINY_MEMORY, cwd=folder))

@@ -1,7 +1,5 @@
 """LongMemoryData: parts, pictures, processes, and what is refused."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,21 +54,6 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_fixes(monkeypatch: pyt
         orders.append([n for batch in loader for n in batch.number.tolist()])
     assert orders[0] == orders[1] != sorted(orders[0])
     assert orders[2] != orders[0] != orders[3]
-
-
-FINGERPRINTS = """
-import hashlib
-from rnnzoo.data import LongMemoryData
-for task in ("adding", "permuted_digits"):
-    data = LongMemoryData(task, length=4, examples=(8, 5, 9), seed=4, batch_size=4)
-    print(hashlib.sha256(b"".join(a.numpy().tobytes() for batch in data.test_dataloader() for a in batch)).hexdigest())
-"""
-
-
-def test_another_process_makes_the_same_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    told = subprocess.run([sys.executable, "-c", FINGERPRINTS], capture_output=True, text=True, check=True).stdout
-    exec(FINGERPRINTS, {})
-    assert capsys.readouterr().out == told
 
 
 @pytest.mark.parametrize("task", ["copying", "digits"])
