@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rnnzoo.data.examples import Examples
-from rnnzoo.data.sources import load_splits
+from rnnzoo.data.sources import load_splits, reason
 from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def mnist(dataset: str, cache_dir: str | None) -> dict[str, Pictures]:
     except RnnZooError as error:
         if dataset != HUB:
             raise
-        raise RnnZooError(f"{error}; task='digits' needs no network") from error
+        raise RnnZooError(
+            f"mnist cannot be fetched from the HuggingFace hub as {HUB!r} ({reason(error)}): without a network, give"
+            " dataset= a folder that save_to_disk wrote, or take task='digits'"
+        ) from error
     return {name: _read(rows, dataset) for name, rows in splits.items()}
 
 

@@ -25,6 +25,7 @@ def _as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory
         monkeypatch.setenv(name, "0")
     monkeypatch.setenv("RNNZOO_CACHE", str(cache / "rnnzoo"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(cache / "datasets"))  # of the commands that are processes
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # which Lightning has loaded already
     if "datasets" in sys.modules:
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(cache / "datasets"))
 

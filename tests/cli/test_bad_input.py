@@ -71,7 +71,7 @@ def test_a_wrong_setting_of_a_language_model_is_named_with_its_value(zoo, tmp_pa
         (["--data.seed=-1"], ["seed=-1", "0 to"]),
         (["--data.task=digits"], ["length=12", "64 pixels", "1, 2, 4, 8, 16, 32, 64"]),
         (["--data.task=digits", "--data.length=8", "--data.examples=[1500,64,80]"], ["1500", "1,258 of train"]),
-        (["--data.task=mnist", "--data.length=28"], ["ylecun/mnist", "hub failed", "task='digits' needs no network"]),
+        (["--data.task=mnist", "--data.length=28"], ["ylecun/mnist", "cannot be fetched", "task='digits'"]),
         (["--data.task=mnist", "--data.dataset=./missing"], ["dataset='./missing'", "no such file"]),
         (["--model.checkpoint_every=0"], ["checkpoint_every", "0", "at least 1"]),
         (["--model.cell=lsmt"], ["lsmt", "did you mean 'lstm'"]),
