@@ -116,9 +116,9 @@ class LayerNormGates(GateTransform):
 def gated(cell: Cell) -> bool:
     """Whether a cell's step is the one product and the update of GatedCell, of W x."""
     cls = kind(cell)
-    return issubclass(cls, GatedCell) and all(
-        getattr(cls, name) is getattr(GatedCell, name) for name in ("step", "product", "project", "readout")
-    )
+    if not issubclass(cls, GatedCell) or cell.weight_hh is None or len(cell.weight_ih) != len(cell.weight_hh):
+        return False
+    return all(getattr(cls, name) is getattr(GatedCell, name) for name in ("step", "product", "project", "readout"))
 
 
 def additive(cell: Cell) -> bool:
