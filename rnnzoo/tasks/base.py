@@ -75,6 +75,12 @@ class Task(LightningModule):
         Raises:
             RnnZooError: the cell or its kernel cannot run.
         """
+        cell = self.rnn._cells[0][0]
+        if cell.inputs:
+            raise RnnZooError(
+                f"cell {name_of(kind(cell))!r} takes {', '.join(cell.inputs)} besides x, which no data of"
+                f" {type(self).__name__} has; a loop of your own can give it: rnn(x, {cell.inputs[0]}=...)"
+            )
         with torch.no_grad():
             self.rnn(self.example_input()[:2, :2])
 
