@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnzoo.cells.contract import GatedCell, Hidden
-from rnnzoo.cells.registry import register
+from rnnzoo.cells.contract import GatedCell, Hidden, above_zero, between
+from rnnzoo.cells.registry import name_of, register
 
 
 @register("antisymmetric_rnn")
@@ -23,6 +23,9 @@ class AntisymmetricRNN(GatedCell):
     Args:
         epsilon: ε, the size of a step; the paper tries 0.001 to 1.
         gamma: γ, diffusion, which makes up for what Euler's method lacks of stability; the paper tries 0.001 to 1.
+
+    Raises:
+        RnnZooError: `epsilon` not above 0, or `gamma` below 0.
     """
 
     gates, State, hidden_bias = 1, Hidden, False
@@ -31,7 +34,9 @@ class AntisymmetricRNN(GatedCell):
         self, input_size: int, hidden_size: int, *, epsilon: float = 0.01, gamma: float = 0.01, bias: bool = True
     ):
         super().__init__(input_size, hidden_size, bias=bias)
-        self.epsilon, self.gamma = epsilon, gamma
+        name = name_of(type(self))
+        self.epsilon = above_zero(f"epsilon of {name}", epsilon)
+        self.gamma = between(f"gamma of {name}", gamma, 0)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
         return super().parameter_shapes() | {"weight_hh": (self.hidden_size, self.hidden_size)}
@@ -63,6 +68,9 @@ class GatedAntisymmetricRNN(AntisymmetricRNN):
     Args:
         epsilon: ε, the size of a step.
         gamma: γ, diffusion.
+
+    Raises:
+        RnnZooError: `epsilon` not above 0, or `gamma` below 0.
     """
 
     gates = 2
@@ -89,6 +97,9 @@ class LipschitzRNN(GatedCell):
         beta_w: β of W.
         gamma_w: γ of W.
         init_std: what H times the standard deviation of M_a and M_w starts as.
+
+    Raises:
+        RnnZooError: `epsilon` not above 0, a β outside [0, 1], or a γ or `init_std` below 0.
     """
 
     gates, State, hidden_bias = 1, Hidden, False
@@ -107,8 +118,12 @@ class LipschitzRNN(GatedCell):
         bias: bool = True,
     ):
         super().__init__(input_size, hidden_size, bias=bias)
-        self.epsilon, self.init_std = epsilon, init_std
-        self.beta_a, self.gamma_a, self.beta_w, self.gamma_w = beta_a, gamma_a, beta_w, gamma_w
+        self.epsilon = above_zero("epsilon of lipschitz_rnn", epsilon)
+        self.beta_a = between("beta_a of lipschitz_rnn", beta_a, 0, 1)
+        self.gamma_a = between("gamma_a of lipschitz_rnn", gamma_a, 0)
+        self.beta_w = between("beta_w of lipschitz_rnn", beta_w, 0, 1)
+        self.gamma_w = between("gamma_w of lipschitz_rnn", gamma_w, 0)
+        self.init_std = between("init_std of lipschitz_rnn", init_std, 0)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
         return super().parameter_shapes() | {"weight_hh": (2 * self.hidden_size, self.hidden_size)}

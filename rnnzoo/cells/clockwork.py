@@ -54,6 +54,8 @@ class ClockworkRNN(GatedCell):
         super().__init__(input_size, hidden_size, bias=bias)
         if periods is None:
             periods = [2**k for k in range(min(8, hidden_size))]
+        if not isinstance(periods, Sequence):
+            raise RnnZooError(f"periods must be a list of numbers such as [1, 2, 4], not {periods!r}")
         self.periods, self.t0 = tuple(at_least_one("a period", p) for p in periods), t0
         if list(self.periods) != sorted(set(self.periods)) or not 1 <= len(self.periods) <= hidden_size:
             raise RnnZooError(f"periods must be 1 to {hidden_size} (hidden_size) ascending numbers, not {periods}")

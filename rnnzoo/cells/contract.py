@@ -285,3 +285,18 @@ def at_least_one(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise RnnZooError(f"{name} must be a whole number of at least 1, not {value!r}")
     return value
+
+
+def above_zero(name: str, value: float) -> float:
+    """`value`, a finite number above 0, or an error that names the argument."""
+    if not 0 < value < math.inf:
+        raise RnnZooError(f"{name} must be {'finite' if value > 0 else 'above 0'}, not {value!r}")
+    return value
+
+
+def between(name: str, value: float, low: float, high: float = math.inf) -> float:
+    """`value`, a finite number from `low` to `high`, or an error that names the argument."""
+    if not low <= value <= high or value == math.inf:
+        wanted = f"in [{low}, {high}]" if high < math.inf else "finite" if value > low else f"at least {low}"
+        raise RnnZooError(f"{name} must be {wanted}, not {value!r}")
+    return value

@@ -1,5 +1,7 @@
 """Networks whose units are independent of each other within a layer."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ class IndRNN(Cell):
         super().__init__(input_size, hidden_size, bias=bias)
         if activation not in ("relu", "tanh"):
             raise RnnZooError(f"activation of indrnn must be 'relu' or 'tanh', not {activation!r}")
-        if not 0 <= min_gain <= max_gain:
+        if not 0 <= min_gain <= max_gain < math.inf:
             raise RnnZooError(f"gains of indrnn must be 0 <= min_gain <= max_gain, not {min_gain} and {max_gain}")
         self.activation, self.max_steps = activation, at_least_one("max_steps", max_steps)
         self.max_gain, self.min_gain = max_gain, min_gain

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from rnnzoo.cells.contract import GatedCell, Hidden
+from rnnzoo.cells.contract import GatedCell, Hidden, above_zero
 from rnnzoo.cells.registry import register
 from rnnzoo.errors import RnnZooError
 
@@ -63,9 +63,7 @@ class CTRNN(GatedCell):
 
     def __init__(self, input_size: int, hidden_size: int, *, dt: float = 1.0, bias: bool = True):
         super().__init__(input_size, hidden_size, bias=bias)
-        if not dt > 0:
-            raise RnnZooError(f"dt of ctrnn must be above 0, not {dt}")
-        self.dt = dt
+        self.dt = above_zero("dt of ctrnn", dt)
 
     def step(self, u: Tensor, s: Potential) -> Potential:
         rate = self.dt / (self.dt + F.softplus(self.rho))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnzoo.cells.contract import Hidden, LinearCell
+from rnnzoo.cells.contract import Hidden, LinearCell, above_zero, between
 from rnnzoo.cells.registry import name_of, register
 from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.initialize import wide_like
@@ -82,9 +82,7 @@ class EMA(UnitwiseCell):
 
     def __init__(self, input_size: int, hidden_size: int, *, max_steps: float = 100.0, bias: bool = True):
         super().__init__(input_size, hidden_size, bias=bias)
-        if max_steps < 2:
-            raise RnnZooError(f"max_steps of ema must be at least 2, not {max_steps}")
-        self.max_steps = max_steps
+        self.max_steps = between("max_steps of ema", max_steps, 2)
 
     def reset_parameters(self) -> None:
         like_linear_(self)
@@ -326,9 +324,7 @@ class RGLRU(UnitwiseCell):
     def __init__(self, input_size: int, hidden_size: int, *, heads: int = 1, c: float = 8.0, bias: bool = True):
         if heads < 1 or hidden_size % heads:
             raise RnnZooError(f"heads of rg_lru must divide hidden_size {hidden_size}, which {heads} does not")
-        if c <= 0:
-            raise RnnZooError(f"c of rg_lru must be above 0, not {c}")
-        self.heads, self.c = heads, c
+        self.heads, self.c = heads, above_zero("c of rg_lru", c)
         super().__init__(input_size, hidden_size, bias=bias)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rnnzoo.cells.contract import Cell, GatedCell, at_least_one
+from rnnzoo.cells.contract import Cell, GatedCell, above_zero, at_least_one, between
 from rnnzoo.cells.registry import register
 
 
@@ -29,7 +29,10 @@ class SCRN(Cell):
 
     Args:
         context_size: C, features of s.
-        alpha: α, how much of the context is kept in a step.
+        alpha: α, how much of the context is kept in a step, in [0, 1].
+
+    Raises:
+        RnnZooError: `context_size` below 1, or `alpha` outside [0, 1].
     """
 
     gates, State = 1, HiddenContext
@@ -41,7 +44,7 @@ class SCRN(Cell):
     ):
         self.context_size = at_least_one("context_size", context_size)
         super().__init__(input_size, hidden_size, bias=bias)
-        self.alpha = alpha
+        self.alpha = between("alpha of scrn", alpha, 0, 1)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
         return super().parameter_shapes() | {
@@ -89,6 +92,9 @@ class LEM(GatedCell):
 
     Args:
         dt: Δt, the longest time step; convex, and so bounded, up to 1.
+
+    Raises:
+        RnnZooError: `dt` not above 0.
     """
 
     gates, State, hidden_bias = 4, TwoScales, False
@@ -96,7 +102,7 @@ class LEM(GatedCell):
 
     def __init__(self, input_size: int, hidden_size: int, *, dt: float = 1.0, bias: bool = True):
         super().__init__(input_size, hidden_size, bias=bias)
-        self.dt = dt
+        self.dt = above_zero("dt of lem", dt)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
         H = self.hidden_size

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rnnzoo.cells.contract import Cell, GatedCell
+from rnnzoo.cells.contract import Cell, GatedCell, above_zero, between
 from rnnzoo.cells.registry import register
 from rnnzoo.errors import RnnZooError
 
@@ -35,7 +35,7 @@ class CoRNN(GatedCell):
         damping: "explicit" or "implicit".
 
     Raises:
-        RnnZooError: another `damping`.
+        RnnZooError: `dt` not above 0, `gamma` or `epsilon` below 0, or another `damping`.
     """
 
     gates, State, hidden_bias = 1, PositionVelocity, False
@@ -54,7 +54,9 @@ class CoRNN(GatedCell):
         super().__init__(input_size, hidden_size, bias=bias)
         if damping not in ("explicit", "implicit"):
             raise RnnZooError(f"damping of cornn must be 'explicit' or 'implicit', not {damping!r}")
-        self.dt, self.gamma, self.epsilon, self.damping = dt, gamma, epsilon, damping
+        self.dt, self.damping = above_zero("dt of cornn", dt), damping
+        self.gamma = between("gamma of cornn", gamma, 0)
+        self.epsilon = between("epsilon of cornn", epsilon, 0)
 
     @property
     def recurrent_size(self) -> int:
@@ -87,6 +89,9 @@ class UnICORNN(Cell):
     Args:
         dt: Δt, twice the step that the units start with; the paper's run from 0.03 to 0.19.
         alpha: α, at least 0, the square of the frequency that a unit has by itself; the paper's run from 0 to 30.
+
+    Raises:
+        RnnZooError: `dt` not above 0, or `alpha` below 0.
     """
 
     gates, State, vectors = 1, PositionVelocity, ("weight_hh", "c")
@@ -94,7 +99,7 @@ class UnICORNN(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, *, dt: float = 0.1, alpha: float = 1.0, bias: bool = True):
         super().__init__(input_size, hidden_size, bias=bias)
-        self.dt, self.alpha = dt, alpha
+        self.dt, self.alpha = above_zero("dt of unicornn", dt), between("alpha of unicornn", alpha, 0)
 
     def reset_parameters(self) -> None:
         nn.init.kaiming_uniform_(self.weight_ih, a=8)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import typing
 import warnings
 from collections.abc import Callable
@@ -105,6 +106,8 @@ def check_constants(cls: type[Cell], constants: dict[str, Any]) -> None:
         expected = _SIMPLE_TYPES.get(hint)  # other annotations are the cell's to check
         if expected and (not isinstance(value, expected) or isinstance(value, bool) != (expected is bool)):
             raise RnnZooError(f"argument {name!r} of cell {cell!r} must be {hint}, not {value!r}")
+        if isinstance(value, float) and math.isnan(value):
+            raise RnnZooError(f"argument {name!r} of cell {cell!r} must be a number, not nan")
     required = [name for name, p in known.items() if p.default is p.empty and name not in constants]
     if required:
         raise RnnZooError(f"cell {cell!r} needs a value for {', '.join(map(repr, required))}")

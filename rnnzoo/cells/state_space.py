@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnzoo.cells.contract import Hidden, LinearCell, at_least_one
+from rnnzoo.cells.contract import Hidden, LinearCell, above_zero, at_least_one
 from rnnzoo.cells.linear import UnitwiseCell, like_linear_, wide
 from rnnzoo.cells.registry import register
 from rnnzoo.errors import RnnZooError
@@ -103,10 +103,8 @@ class LRU(DiagonalCell):
     ):
         if not 0 <= r_min < r_max <= 1:
             raise RnnZooError(f"lru needs 0 <= r_min < r_max <= 1, not r_min={r_min} and r_max={r_max}")
-        if max_phase <= 0:
-            raise RnnZooError(f"max_phase of lru must be above 0, not {max_phase}")
         self.state_size = self.numbers = at_least_one("state_size", hidden_size if state_size is None else state_size)
-        self.r_min, self.r_max, self.max_phase = r_min, r_max, max_phase
+        self.r_min, self.r_max, self.max_phase = r_min, r_max, above_zero("max_phase of lru", max_phase)
         super().__init__(input_size, hidden_size, bias=bias)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
@@ -180,10 +178,8 @@ class S5(DiagonalCell):
             raise RnnZooError(f"state_size of s5 must be a multiple of 2 blocks, {2 * blocks}, not {state_size}")
         if method not in ("zoh", "bilinear"):
             raise RnnZooError(f"method of s5 must be 'zoh' or 'bilinear', not {method!r}")
-        if step_scale <= 0:
-            raise RnnZooError(f"step_scale of s5 must be above 0, not {step_scale}")
         self.numbers = self.state_size // 2
-        self.method, self.step_scale, self.clip = method, step_scale, clip
+        self.method, self.step_scale, self.clip = method, above_zero("step_scale of s5", step_scale), clip
         super().__init__(input_size, hidden_size, bias=bias)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:

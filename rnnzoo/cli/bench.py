@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from rnnzoo.benchmark.rounds import WARM
 from rnnzoo.benchmark.setting import PRECISIONS, SIZES, WHAT, Setting
 from rnnzoo.cells.contract import at_least_one
 from rnnzoo.cells.registry import create, list_cells
+from rnnzoo.cli.commands import CellArgs
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels import KERNELS, check_kernel
 
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     several: dict[str, Any] = {"action": "extend", "nargs": "+"}
     add = parser.add_argument
     add("--cell", **several, help="registered names or import paths such as my_lab.cells.Leaky (default: lstm gru)")
-    add("--cell-args", type=json.loads, default={}, help="the cells' own arguments: '{\"beta\": 0.5}'")
+    add("--cell-args", action=CellArgs, default={}, help="the cells' own arguments: '{\"beta\": 0.5}'")
     add("--all", action="store_true", help="every registered cell by `auto` on one size, beside lstm")
     add("--sizes", **several, metavar="B,T,I,H", help=f"batch, time, input, hidden (default: {_plain(SIZES)})")
     add("--what", nargs="+", choices=list(WHAT), default=["backward"], help="; ".join(map(": ".join, WHAT.items())))
@@ -112,8 +112,6 @@ def groups_of(given: argparse.Namespace) -> list[Group]:
         raise RnnZooError(f"--rounds must be a whole number of at least 2, for a spread, not {given.rounds}")
     if given.bidirectional and "step" in given.what:
         raise RnnZooError("--what step needs one direction: a backward one starts at a sequence's end")
-    if not isinstance(given.cell_args, dict):
-        raise RnnZooError(f"--cell-args must be a JSON object such as '{{\"beta\": 0.5}}', not {given.cell_args!r}")
     check_device(given.device)
     kernels = [*map(check_kernel, given.kernels if given.kernels is not None else [*KERNELS, "auto"])]
     default = [name for name, peer in PEERS.items() if peer.by_default]

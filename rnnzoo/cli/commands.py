@@ -20,6 +20,19 @@ class Parser(argparse.ArgumentParser):
         raise RnnZooError(f"{self.prog.split()[-1]}: {message}; see `{self.prog} --help`")
 
 
+class CellArgs(argparse.Action):
+    """A cell's own arguments, as a JSON object."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        try:
+            found = json.loads(values)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise RnnZooError(f"{option} must be a JSON object such as '{{\"beta\": 0.5}}', not {values!r}")
+        setattr(namespace, self.dest, found)
+
+
 # ---- cells
 
 
@@ -56,7 +69,7 @@ def check(args: list[str]) -> int:
     parser.add_argument("cell", help="a registered name or an import path such as my_lab.cells.Leaky")
     parser.add_argument("--input-size", type=int, default=3)
     parser.add_argument("--hidden-size", type=int, default=5)
-    parser.add_argument("--cell-args", type=json.loads, default={}, help="the cell's own arguments: '{\"beta\": 0.5}'")
+    parser.add_argument("--cell-args", action=CellArgs, default={}, help="the cell's own arguments: '{\"beta\": 0.5}'")
     given = parser.parse_args(args)
     from rnnzoo.testing import run_checks
 

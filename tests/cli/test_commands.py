@@ -158,7 +158,9 @@ def test_a_cell_that_needs_an_argument_is_checked_with_it(zoo, monkeypatch):
     assert "needs a value for 'rate'" in zoo("check", "slow").complaint
     assert zoo("check", "slow", "--cell-args", '{"rate": 0.1}').status == 0
     assert "'rat'" in zoo("check", "slow", "--cell-args", '{"rat": 0.1}').complaint
-    assert "--cell-args" in zoo("check", "slow", "--cell-args", "{rate}").complaint
+    for wrong in ("{rate}", "3", "[1]"):
+        said = zoo("check", "slow", "--cell-args", wrong).complaint
+        assert said == f"--cell-args must be a JSON object such as '{{\"beta\": 0.5}}', not {wrong!r}"
 
 
 def test_a_listed_cell_that_needs_an_argument_does_not_spoil_the_table(zoo, monkeypatch):
