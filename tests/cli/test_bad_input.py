@@ -21,7 +21,6 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
     [
         ("--model.cell=lsmt", ["lsmt", "did you mean 'lstm'"]),
         ("--model.cell_args.bta=1", ["lstm", "bta", "it has: bias"]),
-        ("--model.cell=cfc", ["'cfc' takes dt besides x", "LanguageModel", "rnn(x, dt=...)"]),
         ("--model.hidden_size=0", ["hidden_size", "0", "at least 1"]),
         ("--model.hidden_size=-3", ["hidden_size", "-3", "at least 1"]),
         ("--model.hidden_size=many", ["hidden_size", "many", "int"]),
