@@ -59,7 +59,7 @@ class Fused(LayerKernel):
         dims = work.x.dim() - 1
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
-            found = self._prepared(cell, work.x.dtype if first else cell.like(work.x).dtype, dims, work.inputs)
+            found = self._prepared(cell, work.x.dtype if first else cell.like(work.x).dtype, dims, work.given(k))
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}" if found != why_no_compiler() else found
         return None
@@ -82,7 +82,7 @@ class Fused(LayerKernel):
         kept = []
         for k, cell in enumerate(work.cells):
             dtype = work.x.dtype if k < len(work.layers[0]) and not _autocast(work.x) else cell.like(work.x).dtype
-            found = self._prepared(cell, dtype, work.x.dim() - 1, work.inputs)
+            found = self._prepared(cell, dtype, work.x.dim() - 1, work.given(k))
             if not isinstance(found, str):
                 kept.append(PROGRAMS[found.key].plan.floats_saved / cell.hidden_size)
         return f"keeps {sum(kept) / len(kept):.3g} numbers a step and unit for the backward" if kept else ""
@@ -148,9 +148,11 @@ def _unnarrowed(work: Work) -> Work:
     def wide(a: Any) -> Any:
         return a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a
 
-    return replace(
-        work, x=wide(work.x), hx=tree_map(wide, work.hx), inputs={n: wide(a) for n, a in work.inputs.items()}
-    )
+    def all_wide(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {n: wide(a) for n, a in inputs.items()}
+
+    own = [all_wide(inputs) for inputs in work.own]
+    return replace(work, x=wide(work.x), hx=tree_map(wide, work.hx), inputs=all_wide(work.inputs), own=own)
 
 
 _programs: OrderedDict[Any, Program | str] = OrderedDict()  # or the reason why there is none

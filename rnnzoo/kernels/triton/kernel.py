@@ -47,7 +47,7 @@ class Triton(fused.Fused):
             return "it runs in no transform of torch.func"
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
-            found = self._prepared(cell, x.dtype if first else cell.like(x).dtype, x.dim() - 1, work.inputs)
+            found = self._prepared(cell, x.dtype if first else cell.like(x).dtype, x.dim() - 1, work.given(k))
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}"
             pieces = PROGRAMS[found.key].plan.pieces
