@@ -1,35 +1,46 @@
 """RNN: any cell in a stack, in one direction or both, over sequences of any length; nn.LSTM's signature."""
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnzoo import states
+from rnnzoo.arrange import (
+    Arranged,
+    Sequences,
+    all_states,
+    arrange,
+    begin,
+    check_input,
+    check_names,
+    check_resets,
+    map_state,
+    recorded,
+    step_input,
+    with_batch,
+    without_batch,
+)
 from rnnzoo.cells.contract import Cell, at_least_one
-from rnnzoo.cells.registry import create
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels import Explanation, Work, check_kernel, choose, explain
+from rnnzoo.kernels import Explanation, check_kernel, choose, explain
 from rnnzoo.kernels.checkpointed import run_checkpointed
 from rnnzoo.kernels.derived import with_derived_weights
-from rnnzoo.kernels.layout import Dense, Packed
-
-CellLike = str | type[Cell] | Callable[..., Cell]
-Sequences = Tensor | PackedSequence
+from rnnzoo.stack import CellLike, Transform, defaults, each, layers_of, make_layers
+from rnnzoo.transforms.resets import reset
 
 
 class RNN(nn.Module):
     """A recurrent layer of any cell; where ``nn.LSTM`` stood, with the cell as its first argument.
 
     Args:
-        cell: a registered name, an import path, a Cell class, or a function (input_size, hidden_size) -> Cell.
+        cell: a registered name, an import path, a Cell class, or a function (input_size, hidden_size) -> Cell; or a
+            list with one for each layer.
         input_size: features of x.
-        hidden_size: features of the hidden state.
-        num_layers: cells on top of each other.
+        hidden_size: features of the hidden state; or a list with one number for each layer.
+        num_layers: cells on top of each other; None is as many as lists have entries, or 1.
         bias: whether the products have biases.
         batch_first: whether x and the output are (B, T, ...) rather than (T, B, ...); states never are.
         dropout: probability of zeroing an output of a layer but the last, in training; in [0, 1).
@@ -37,6 +48,11 @@ class RNN(nn.Module):
         kernel: what runs it: "auto", or a kernel's name; can be set later, ``rnn.kernel = "reference"``.
         checkpoint_every: in training, keep of every so many steps only the state they start from, and compute them
             again in the backward (Chen et al. 2016); None keeps everything.
+        transforms: what goes around every cell, the innermost first: functions Cell -> Cell, such as
+            ``[Zoneout]`` or ``[lambda cell: Zoneout(cell, 0.2)]`` of ``rnnzoo.transforms``.
+        connect: what goes past every layer: "residual", "highway", "dense", or what makes a module of (x, y) from
+            (input_size, output_size), see ``rnnzoo.connections``. What goes past is not dropped by `dropout`.
+        dilation: a layer reads its state of so many steps ago (Chang et al. 2017); or a list with one for each layer.
         device: where the weights lie.
         dtype: of the weights.
         constants: the cell's own keyword arguments, ``RNN("janet", 10, 20, beta=0.5)``.
@@ -47,10 +63,10 @@ class RNN(nn.Module):
 
     def __init__(
         self,
-        cell: CellLike,
+        cell: CellLike | Sequence[CellLike],
         input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -58,14 +74,17 @@ class RNN(nn.Module):
         *,
         kernel: str = "auto",
         checkpoint_every: int | None = None,
+        transforms: Transform | Sequence[Transform] = (),
+        connect: str | Callable[[int, int], nn.Module] | None = None,
+        dilation: int | Sequence[int] = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **constants: Any,
     ):
         super().__init__()
-        self.num_layers = at_least_one("num_layers", num_layers)
+        n = self.num_layers = layers_of(num_layers, cell=cell, hidden_size=hidden_size, dilation=dilation)
         check_dropout(dropout)
-        if dropout and num_layers == 1:
+        if dropout and n == 1:
             warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=2)
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
         self.kernel = kernel
@@ -75,23 +94,20 @@ class RNN(nn.Module):
         if not bias:
             constants["bias"] = False
 
-        def make(size: int) -> Cell:
-            if isinstance(cell, str | type | nn.Module) or not callable(cell):
-                return create(cell, size, hidden_size, **constants)  # type: ignore[arg-type]
-            made = cell(size, hidden_size, **constants)
-            if not isinstance(made, Cell):
-                raise RnnZooError(f"cell, called with ({size}, {hidden_size}), must make a Cell, not {made!r}")
-            return made
-
-        with _defaults(device, dtype):
-            self.layers = nn.ModuleList()
-            for _ in range(num_layers):
-                directions = [make(input_size) for _ in range(1 + bidirectional)]
-                self.layers.append(nn.ModuleList(directions))
-                input_size = len(directions) * directions[0].output_size
-        first = self._cells[0][0]
-        self.input_size, self.hidden_size = first.input_size, first.hidden_size
-        self.output_size = input_size
+        with defaults(device, dtype):
+            self.layers, connections, self.output_size = make_layers(
+                each(cell, n),
+                input_size,
+                each(hidden_size, n),
+                1 + bidirectional,
+                [transforms] if callable(transforms) else list(transforms),
+                each(dilation, n),
+                connect,
+                constants,
+            )
+        self.connections = connections if connect is not None else None
+        self.input_size = self._cells[0][0].input_size
+        self.hidden_size = hidden_size if isinstance(hidden_size, int) else tuple(hidden_size)
         self.register_load_state_dict_pre_hook(_accept_torch_names)
 
     @property
@@ -104,39 +120,64 @@ class RNN(nn.Module):
         self._kernel = check_kernel(name)
 
     def forward(
-        self, x: Sequences, hx: Any = None, *, lengths: Tensor | Sequence[int] | None = None, **inputs: Sequences
-    ) -> tuple[Sequences, Any]:
+        self,
+        x: Sequences,
+        hx: Any = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Sequences | None = None,
+        return_states: bool = False,
+        **inputs: Sequences,
+    ) -> tuple[Sequences, Any] | tuple[Sequences, Any, Any]:
         """Runs over whole sequences.
 
         Args:
             x: (T, B, input_size), (B, T, input_size) with batch_first, (T, input_size), or a PackedSequence.
             hx: the state to start from, in torch's shapes: (num_layers * directions, B, H) a field, without B where
                 x is unbatched; a tensor where the cell's state has one field, a tuple where more, and a list with
-                one entry a layer where sizes differ between layers. None starts from the cell's initial state.
+                one entry a layer where cells or sizes differ between layers. None starts from the cell's initial state.
             lengths: (B,) steps of each sequence, 1 to T, in any order; the output behind them is zero, and the final
                 state is that of each sequence's own end.
+            resets: (T, B) of bool or of 0 and 1, laid out as x: where something new begins, as a document or an
+                episode, so that no state passes between this step and the one before it, in either direction.
+            return_states: whether to return the states of all steps as well. They take T times a state's memory, and
+                what the vendor's kernel would run is run by another.
             inputs: what the cell takes besides x, a step at a time: (T, B, ...), laid out as x.
 
         Returns:
-            The outputs (T, B, directions * output_size), laid out as x, and the final state, shaped as `hx`.
+            The outputs (T, B, directions * output_size), laid out as x, and the final state, shaped as `hx`; with
+            return_states also the states after each step, (T, *shape of hx) a field, zero behind a sequence's end.
 
         Raises:
             RnnZooError: shapes, dtypes, devices or lengths that do not fit, or a kernel that cannot run this.
         """
-        work, restore = self._arrange(x, hx, lengths, inputs)
+        arranged = self._arrange(x, hx, lengths, resets, inputs)
+        if return_states:
+            arranged = arranged._replace(work=recorded(arranged.work))
+        work = arranged.work
         kernel = choose(self._kernel, work)
-        if self.checkpoint_every and self.checkpoint_every < work.layout.time and torch.is_grad_enabled():
-            return restore(*run_checkpointed(kernel, work, self.checkpoint_every))
-        return restore(*kernel.run(work))
+        every = self.checkpoint_every
+        if every and every < work.layout.time and torch.is_grad_enabled() and not return_states:
+            y, last = run_checkpointed(kernel, work, every)
+        else:
+            y, last = kernel.run(work)
+        results = arranged.outputs(y), arranged.state(last)
+        return (*results, all_states(arranged)) if return_states else results
 
     def explain(
-        self, x: Sequences, hx: Any = None, *, lengths: Tensor | Sequence[int] | None = None, **inputs: Sequences
+        self,
+        x: Sequences,
+        hx: Any = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Sequences | None = None,
+        **inputs: Sequences,
     ) -> Explanation:
         """Which kernel would run this call, and what each of the others answers."""
-        return explain(self._kernel, self._arrange(x, hx, lengths, inputs)[0])
+        return explain(self._kernel, self._arrange(x, hx, lengths, resets, inputs, draw=False).work)
 
-    def step(self, x: Tensor, hx: Any = None, **inputs: Tensor) -> tuple[Tensor, Any]:
-        """One time step, x (B, input_size) or (input_size,); state as in ``forward``.
+    def step(self, x: Tensor, hx: Any = None, *, resets: Tensor | None = None, **inputs: Tensor) -> tuple[Tensor, Any]:
+        """One time step, x (B, input_size) or (input_size,); state and resets, (B,) or (), as in ``forward``.
 
         Raises:
             RnnZooError: the stack is bidirectional, or a shape does not fit.
@@ -147,23 +188,27 @@ class RNN(nn.Module):
             raise RnnZooError(f"x must be a tensor, not a {type(x).__name__}")
         if x.dim() not in (1, 2):
             raise RnnZooError(f"step takes x of shape (B, I) or (I,), not {tuple(x.shape)}")
-        self._check_input(x)
-        self._check_names(inputs)
-        inputs = {name: self._step_input(name, a, x) for name, a in inputs.items()}
+        check_input(self._cells, x)
+        check_names(self._cells, inputs)
+        inputs = {name: step_input(name, a, x) for name, a in inputs.items()}
+        if resets is not None:
+            resets = check_resets(step_input("resets", resets, x), x.dim() - 1)
         unbatched = x.dim() == 1
         if unbatched:
-            x, inputs, hx = x[None], {n: a[None] for n, a in inputs.items()}, _map(_with_batch, hx)
+            x, inputs, hx = x[None], {n: a[None] for n, a in inputs.items()}, map_state(with_batch, hx)
+            resets = None if resets is None else resets[None]
         if hx is not None:
             states.check(self._cells, hx, len(x), x)
         olds = states.initial(self._cells, len(x), x) if hx is None else states.split(self._cells, hx)
         news = []
         for k, ((cell,), s) in enumerate(zip(self._cells, olds, strict=True)):
-            if k and self.dropout and self.training:
-                x = nn.functional.dropout(x, self.dropout)
-            x, s = cell(x, s, **inputs)
+            z = nn.functional.dropout(x, self.dropout) if k and self.dropout and self.training else x
+            s = s if resets is None else reset(cell, s, resets)
+            y, s = cell(z, s, **{n: inputs[n] for n in cell.inputs})
+            x = y if self.connections is None else self.connections[k](x, y)
             news.append(s)
         hx = states.join(self._cells, news)
-        return (x[0], _map(lambda a: a.squeeze(1), hx)) if unbatched else (x, hx)
+        return (x[0], without_batch(hx)) if unbatched else (x, hx)
 
     def flatten_parameters(self) -> None:
         """For code written for nn.LSTM: nothing to do, every call sees to it."""
@@ -173,117 +218,26 @@ class RNN(nn.Module):
         return [cast(list[Cell], list(directions.children())) for directions in self.layers]
 
     def _arrange(
-        self, x: Sequences, hx: Any, lengths: Tensor | Sequence[int] | None, inputs: dict[str, Sequences]
-    ) -> tuple[Work, Callable[[Tensor, Any], tuple[Sequences, Any]]]:
-        """What a kernel gets, time first or packed, and the way back from what it returns."""
-        self._check_names(inputs)
-        cells = with_derived_weights(self._cells)
-        dropout = self.dropout if self.training else 0.0
-        if isinstance(x, PackedSequence):
-            if lengths is not None:
-                raise RnnZooError("lengths cannot be given with a PackedSequence, which has its own")
-            packed, data = x, {name: self._packed_input(name, a, x) for name, a in inputs.items()}
-            self._check_input(packed.data)
-
-            def pack_back(y: Tensor) -> Sequences:
-                return packed._replace(data=y)
-
-            return self._arrange_packed(cells, packed, hx, dropout, data, pack_back)
-
-        if not isinstance(x, Tensor):
-            raise RnnZooError(f"x must be a tensor or a PackedSequence, not a {type(x).__name__}")
-        if x.dim() not in (2, 3):
-            raise RnnZooError(f"x must be {self._shape_legend()} or unbatched (T, I), not of shape {tuple(x.shape)}")
-        self._check_input(x)
-        unbatched = x.dim() == 2
-        time_first = unbatched or not self.batch_first
-        steps = {name: self._step_input(name, a, x) for name, a in inputs.items()}
-        if unbatched:
-            x, steps = x.unsqueeze(1), {n: a.unsqueeze(1) for n, a in steps.items()}
-            hx = _map(_with_batch, hx)
-        elif not time_first:
-            x, steps = x.transpose(0, 1), {n: a.transpose(0, 1) for n, a in steps.items()}
-        T, B = x.shape[:2]
-        if not T or not B:
-            raise RnnZooError(f"x must have at least one step and one sequence, but has T={T}, B={B}")
-
-        def lay_back(y: Tensor) -> Tensor:
-            return y.squeeze(1) if unbatched else y if time_first else y.transpose(0, 1)
-
-        if lengths is not None:
-            sizes = _check_lengths(lengths, T, B)
-            if int(sizes.min()) < T:
-                packed = pack_padded_sequence(x, sizes, enforce_sorted=False)
-                data = {n: pack_padded_sequence(a, sizes, enforce_sorted=False).data for n, a in steps.items()}
-
-                def pad_back(y: Tensor) -> Sequences:
-                    return lay_back(pad_packed_sequence(packed._replace(data=y), total_length=T)[0])
-
-                return self._arrange_packed(cells, packed, hx, dropout, data, pad_back, unbatched)
-        if hx is not None:
-            states.check(cells, hx, B, x)
-        work = Work(cells, x, Dense(x), hx, dropout, steps)
-        return work, lambda y, last: (lay_back(y), _map(lambda a: a.squeeze(1), last) if unbatched else last)
-
-    def _arrange_packed(
         self,
-        cells: list[list[Cell]],
-        packed: PackedSequence,
+        x: Sequences,
         hx: Any,
-        dropout: float,
-        inputs: dict[str, Tensor],
-        back: Callable[[Tensor], Sequences],
-        unbatched: bool = False,
-    ) -> tuple[Work, Callable[[Tensor, Any], tuple[Sequences, Any]]]:
-        """The same for packed data, whose rows a kernel sees longest first."""
-        layout = Packed(packed)
-        if hx is not None:
-            states.check(cells, hx, layout.batch, packed.data)
-            hx = _map(lambda a: _rows(a, packed.sorted_indices), hx)
-
-        def restore(y: Tensor, last: Any) -> tuple[Sequences, Any]:
-            last = _map(lambda a: _rows(a, packed.unsorted_indices), last)
-            return back(y), _map(lambda a: a.squeeze(1), last) if unbatched else last
-
-        return Work(cells, packed.data, layout, hx, dropout, inputs), restore
-
-    def _check_input(self, x: Tensor) -> None:
-        cell = self._cells[0][0]
-        if x.shape[-1] != cell.input_size:
-            name = type(cell).__name__
-            raise RnnZooError(
-                f"{name} expects {cell.input_size} input features (input_size) but x has {x.shape[-1]}:"
-                f" shape {tuple(x.shape)}"
-            )
-        like = cell.like(x)
-        if x.device != like.device:
-            raise RnnZooError(f"x lies on {x.device}, the weights on {like.device}; move one with .to(...)")
-        exact = cell.gates or x.is_floating_point()  # a cell with a projection of its own may take whole numbers
-        if x.dtype != like.dtype and exact and not torch.is_autocast_enabled(x.device.type):
-            raise RnnZooError(f"x must be {like.dtype}, as the weights, not {x.dtype}")
-
-    def _check_names(self, inputs: dict[str, Any]) -> None:
-        cell = self._cells[0][0]
-        unknown, missing = set(inputs) - set(cell.inputs), set(cell.inputs) - set(inputs)
-        if unknown or missing:
-            name, takes = type(cell).__name__, ", ".join(cell.inputs) or "nothing"
-            wrong = f"got {sorted(unknown)}" if unknown else f"{sorted(missing)} is missing"
-            raise RnnZooError(f"{name} takes {takes} besides x; {wrong}")
-
-    def _step_input(self, name: str, a: Sequences, x: Tensor) -> Tensor:
-        lead = x.dim() - 1
-        if isinstance(a, PackedSequence) or a.shape[:lead] != x.shape[:lead]:
-            got = "a PackedSequence" if isinstance(a, PackedSequence) else f"of shape {tuple(a.shape)}"
-            raise RnnZooError(f"{name} must be laid out as x, {tuple(x.shape[:lead])} and what follows, not {got}")
-        return a
-
-    def _packed_input(self, name: str, a: Sequences, x: PackedSequence) -> Tensor:
-        if not isinstance(a, PackedSequence) or not torch.equal(a.batch_sizes, x.batch_sizes):
-            raise RnnZooError(f"{name} must be a PackedSequence with the lengths of x, as x is one")
-        return a.data
-
-    def _shape_legend(self) -> str:
-        return "(B, T, I)" if self.batch_first else "(T, B, I)"
+        lengths: Tensor | Sequence[int] | None,
+        resets: Sequences | None,
+        inputs: dict[str, Sequences],
+        draw: bool = True,
+    ) -> Arranged:
+        arranged = arrange(
+            with_derived_weights(self._cells),
+            x,
+            hx,
+            batch_first=self.batch_first,
+            dropout=self.dropout if self.training else 0.0,
+            lengths=lengths,
+            resets=resets,
+            inputs=inputs,
+        )
+        arranged.work.connections = tuple(self.connections or ())
+        return arranged._replace(work=begin(arranged.work, draw))
 
     def extra_repr(self) -> str:
         parts = [f"kernel={self._kernel!r}"]
@@ -313,56 +267,3 @@ def _accept_torch_names(rnn: Any, state: dict[str, Tensor], prefix: str, *_: Any
     for theirs, ours in torch_names(rnn).items():
         if prefix + theirs in state:
             state[prefix + ours] = state.pop(prefix + theirs)
-
-
-def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
-    """`lengths` as an int64 tensor on the CPU, where torch wants it."""
-    try:
-        sizes = torch.as_tensor(lengths)
-    except (TypeError, ValueError, RuntimeError):
-        raise RnnZooError(f"lengths must be whole numbers of shape (B,), not {lengths!r}") from None
-    if sizes.is_floating_point() or sizes.is_complex() or sizes.dtype == torch.bool or sizes.dim() != 1:
-        raise RnnZooError(f"lengths must be whole numbers of shape (B,), not {sizes.dtype} of {tuple(sizes.shape)}")
-    if len(sizes) != B:
-        raise RnnZooError(f"lengths must have one entry for each of the {B} sequences, not {len(sizes)}")
-    sizes = sizes.to("cpu", torch.int64)
-    if int(sizes.min()) < 1 or int(sizes.max()) > T:
-        row = int(((sizes < 1) | (sizes > T)).nonzero()[0])
-        raise RnnZooError(f"lengths must lie in 1 to T={T}, but lengths[{row}] is {int(sizes[row])}")
-    return sizes
-
-
-def _with_batch(a: Tensor) -> Tensor:
-    """The state of an unbatched sequence as that of a batch of one; a scalar is left for the check to name."""
-    return a.unsqueeze(1) if a.dim() else a
-
-
-def _rows(a: Tensor, index: Tensor | None) -> Tensor:
-    return a if index is None else a.index_select(1, index)
-
-
-def _map(fn: Callable[[Tensor], Tensor], hx: Any) -> Any:
-    """`fn` of every tensor of a state in torch's shapes; what is no state is left for the check to name."""
-    if hx is None:
-        return None
-    if isinstance(hx, Tensor):
-        return fn(hx)
-    if isinstance(hx, list):
-        return [_map(fn, layer) for layer in hx]
-    if isinstance(hx, tuple):
-        mapped = [_map(fn, a) for a in hx]
-        return type(hx)(*mapped) if hasattr(hx, "_fields") else tuple(mapped)
-    return hx
-
-
-@contextlib.contextmanager
-def _defaults(device: torch.device | str | None, dtype: torch.dtype | None) -> Iterator[None]:
-    """Tensors made inside have this device and dtype, so that cells need no arguments for them."""
-    before = torch.get_default_dtype()
-    with torch.device(device) if device is not None else contextlib.nullcontext():
-        if dtype is not None:
-            torch.set_default_dtype(dtype)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)

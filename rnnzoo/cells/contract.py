@@ -39,7 +39,7 @@ class _CellMeta(type):
         if missing:
             raise RnnZooError(f"cell {cls.__name__} must define {missing}")
         if not _WITHOUT_START.get():
-            cell.reset_parameters()
+            cell._initialise()
         return cell
 
 
@@ -67,7 +67,13 @@ class Cell(nn.Module, metaclass=_CellMeta):
         y = readout(h, u, x)       after the loop, any leading dims    -> (..., output_size); default: h
 
     ``State`` is a NamedTuple of (B, ...) tensors. Constants are keyword arguments of the constructor, kept as
-    attributes. ``step`` draws no random numbers: masks are drawn in ``project``, for all time steps at once.
+    attributes. ``step`` draws no random numbers: masks are drawn in ``project``, for all time steps at once, or, what
+    is the same for all steps of a sequence, in ``draw``.
+
+    ``rows`` say what the gates are for, in the order of their rows: "keep" where a larger number keeps more of the old
+    state, "write" where it lets more of the new one in, "new" for the candidate that is written, "read" for what is
+    emitted of a memory, "reset" for what the candidate sees of the old state; of an LSTM's i f g o,
+    ``rows = ("write", "keep", "new", "read")``. Initialisations and dropout find their gates by them.
 
     Args:
         input_size: features of x, at least 1.
@@ -81,6 +87,7 @@ class Cell(nn.Module, metaclass=_CellMeta):
     State: ClassVar[Any] = Hidden
     gates: ClassVar[int] = 0  # rows of weight_ih / H; 0 for a cell with its own `project`
     vectors: ClassVar[tuple[str, ...]] = ()  # parameters of one number a unit, such as peepholes
+    rows: ClassVar[tuple[str, ...]] = ()  # what each gate is for, see above; () where that is not said
     inputs: ClassVar[tuple[str, ...]] = ()  # what `project` takes besides x, a step at a time: masks, time gaps
     pinned: ClassVar[str | None] = None  # the kernel that "auto" means for this cell
     not_fused: ClassVar[str | None] = None  # why the kernel `fused` does not take it, known without a trace
@@ -128,6 +135,11 @@ class Cell(nn.Module, metaclass=_CellMeta):
         """What can be computed before time runs, x (..., I) -> a pytree of (..., P)."""
         return F.linear(x, self.weight_ih, self.bias_ih) if self.gates else x
 
+    def draw(self, batch: int, like: Tensor) -> dict[str, Tensor]:
+        """What is drawn once a call for each sequence, (batch, ...) by name; ``project`` gets it at every step, with
+        its inputs, but for a ``project`` that is called alone, which draws for itself."""
+        return {}
+
     def step(self, u: Any, s: Any) -> Any:
         """One time step, u (B, P) and the old state -> the new state."""
         raise RnnZooError(f"cell {type(self).__name__} must define step(u, s)")
@@ -146,6 +158,10 @@ class Cell(nn.Module, metaclass=_CellMeta):
 
     def _missing(self) -> str | None:
         return "step(u, s)" if type(self).step is Cell.step else None
+
+    def _initialise(self) -> None:
+        """What is done once, when the last ``__init__`` is done."""
+        self.reset_parameters()
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
@@ -167,6 +183,11 @@ class Cell(nn.Module, metaclass=_CellMeta):
             s = self.step(u_t, s)
             hs.append(self.emit(s))
         return torch.stack(hs), s
+
+    @property
+    def linear(self) -> bool:
+        """Whether the cell has ``coefficients``, from which its step is derived."""
+        return False
 
     def like(self, x: Tensor) -> Tensor:
         """A tensor with the dtype that a state starts in: the weights', for under autocast x may be narrower."""
@@ -198,12 +219,16 @@ class GatedCell(Cell):
             "bias_hh": (rows,) if self.bias and self.hidden_bias else None,
         }
 
+    def product(self, h: Tensor) -> Tensor:
+        """R h + b, the recurrent product, (B, G H)."""
+        return F.linear(h, self.weight_hh, self.bias_hh)
+
     def update(self, wx: Tensor, rh: Tensor, s: Any) -> Any:
         """From W x + b and R h + b, each (B, G H), to the new state; row-wise."""
         raise RnnZooError(f"cell {type(self).__name__} must define update(wx, rh, s)")
 
     def step(self, u: Any, s: Any) -> Any:
-        return self.update(u, F.linear(s.h, self.weight_hh, self.bias_hh), s)
+        return self.update(u, self.product(s.h), s)
 
     def _missing(self) -> str | None:
         own = type(self).update is not GatedCell.update or type(self).step is not GatedCell.step
@@ -220,6 +245,10 @@ class LinearCell(Cell):
     def step(self, u: Any, s: Any) -> Any:
         a, b = self.coefficients(u)
         return self.State((a * s.h + b).to(s.h.dtype))  # which a and b may be wider than
+
+    @property
+    def linear(self) -> bool:
+        return type(self).step is LinearCell.step
 
     def _missing(self) -> str | None:
         own = type(self).coefficients is not LinearCell.coefficients or type(self).step is not LinearCell.step

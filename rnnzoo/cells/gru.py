@@ -20,6 +20,7 @@ class GRU(GatedCell):
     """
 
     gates, State = 3, Hidden
+    rows = ("reset", "keep", "new")
 
     def update(self, wx: Tensor, rh: Tensor, s: Hidden) -> Hidden:
         (wx_r, wx_z, wx_n), (rh_r, rh_z, rh_n) = wx.chunk(3, -1), rh.chunk(3, -1)
@@ -42,6 +43,7 @@ class ChoGRU(GatedCell):
     """
 
     gates, State, hidden_bias = 3, Hidden, False
+    rows = ("reset", "write", "new")
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight_ih, std=0.01)
@@ -77,6 +79,7 @@ class JANET(GatedCell):
     """
 
     gates, State, hidden_bias = 2, Hidden, False
+    rows = ("keep", "new")
 
     def __init__(
         self, input_size: int, hidden_size: int, *, beta: float = 1.0, max_steps: int = 100, bias: bool = True

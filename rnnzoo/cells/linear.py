@@ -142,6 +142,7 @@ class MinGRU(LinearCell):
     """
 
     gates, State = 2, Hidden
+    rows = ("write", "new")
 
     def reset_parameters(self) -> None:
         like_linear_(self)

@@ -17,6 +17,7 @@ class LSTM(GatedCell):
     """
 
     gates, State = 4, HiddenCell
+    rows = ("write", "keep", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, f, g, o = (wx + rh).chunk(4, -1)
@@ -38,6 +39,7 @@ class LSTM1997(GatedCell):
     """
 
     gates, State, hidden_bias = 3, HiddenCell, False
+    rows = ("write", "new", "read")
 
     def reset_parameters(self) -> None:
         for p in self.parameters():

@@ -40,13 +40,13 @@ class MCLSTM(Cell):
         super().__init__(input_size, hidden_size, bias=bias)
 
     @property
-    def rows(self) -> list[int]:
+    def row_sizes(self) -> list[int]:
         """Rows of o, i and r."""
         H = self.hidden_size
         return [H, self.mass_size * H, H * H]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
-        rows = sum(self.rows)
+        rows = sum(self.row_sizes)
         return {
             "weight_ih": (rows, self.input_size - self.mass_size),
             "weight_hh": (rows, self.hidden_size),
@@ -55,13 +55,13 @@ class MCLSTM(Cell):
 
     def reset_parameters(self) -> None:
         both = torch.cat([self.weight_ih, self.weight_hh], -1).detach()
-        for W in both.split(self.rows):
+        for W in both.split(self.row_sizes):
             orthogonal_(W)
         with torch.no_grad():
             self.weight_ih.copy_(both[:, : -self.hidden_size])
             self.weight_hh.copy_(both[:, -self.hidden_size :])
             if self.bias_ih is not None:
-                b_o, b_i, b_r = self.bias_ih.split(self.rows)
+                b_o, b_i, b_r = self.bias_ih.split(self.row_sizes)
                 b_o.fill_(-3)
                 b_i.zero_()
                 b_r.copy_(torch.eye(self.hidden_size).flatten())
@@ -74,7 +74,7 @@ class MCLSTM(Cell):
         m, wa = u
         size = s.c.abs().sum(-1, keepdim=True)
         share = s.c / torch.where(size == 0, 1.0, size)
-        o, i, r = (wa + F.linear(share, self.weight_hh)).split(self.rows, -1)
+        o, i, r = (wa + F.linear(share, self.weight_hh)).split(self.row_sizes, -1)
         N, S = (a.unflatten(-1, (-1, self.hidden_size)).softmax(-1) for a in (i, r))
         total = torch.einsum("bm,bmh->bh", m, N) + torch.einsum("bg,bgh->bh", s.c, S)
         h = o.sigmoid() * total

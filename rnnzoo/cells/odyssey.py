@@ -37,6 +37,7 @@ class PeepholeLSTM(Odyssey):
     """
 
     gates, vectors = 4, ("p_i", "p_f", "p_o")
+    rows = ("write", "keep", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, f, g, o = (wx + rh).chunk(4, -1)
@@ -56,6 +57,7 @@ class NoInputGate(Odyssey):
     """
 
     gates, vectors = 3, ("p_f", "p_o")
+    rows = ("keep", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         f, g, o = (wx + rh).chunk(3, -1)
@@ -75,6 +77,7 @@ class NoForgetGate(Odyssey):
     """
 
     gates, vectors = 3, ("p_i", "p_o")
+    rows = ("write", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, g, o = (wx + rh).chunk(3, -1)
@@ -94,6 +97,7 @@ class NoOutputGate(Odyssey):
     """
 
     gates, vectors = 3, ("p_i", "p_f")
+    rows = ("write", "keep", "new")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, f, g = (wx + rh).chunk(3, -1)
@@ -113,6 +117,7 @@ class NoInputActivation(Odyssey):
     """
 
     gates, vectors = 4, ("p_i", "p_f", "p_o")
+    rows = ("write", "keep", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, f, g, o = (wx + rh).chunk(4, -1)
@@ -132,6 +137,7 @@ class NoOutputActivation(Odyssey):
     """
 
     gates, vectors = 4, ("p_i", "p_f", "p_o")
+    rows = ("write", "keep", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, f, g, o = (wx + rh).chunk(4, -1)
@@ -163,6 +169,7 @@ class CoupledGates(Odyssey):
     """
 
     gates, vectors = 3, ("p_i", "p_o")
+    rows = ("write", "new", "read")
 
     def update(self, wx: Tensor, rh: Tensor, s: HiddenCell) -> HiddenCell:
         i, g, o = (wx + rh).chunk(3, -1)
@@ -198,6 +205,7 @@ class FullGateRecurrence(Odyssey):
     """
 
     gates, State, vectors = 4, HiddenCellGates, ("p_i", "p_f", "p_o")
+    rows = ("write", "keep", "new", "read")
     weight_gg: Tensor
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:

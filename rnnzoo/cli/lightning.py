@@ -26,14 +26,15 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
-from rnnzoo.data import CharTextData, SeriesData
+from rnnzoo.data import CharTextData, LongMemoryData, SeriesData
 from rnnzoo.errors import RnnZooError, did_you_mean
-from rnnzoo.tasks import Forecaster, LanguageModel
+from rnnzoo.tasks import Forecaster, LanguageModel, SequenceTask
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.predictions import ParquetPredictions
 
-__all__ = ["CharTextData", "Forecaster", "LanguageModel", "SeriesData", "ZooCLI"]  # imported: known by short names
+# imported: known by short names
+__all__ = ["CharTextData", "Forecaster", "LanguageModel", "LongMemoryData", "SequenceTask", "SeriesData", "ZooCLI"]
 
 _GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler", "seed_everything", "ckpt_path")
 PACKAGE = Path(__file__).parent.parent
@@ -72,6 +73,7 @@ class ZooCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
         parser.link_arguments("data.scaling", "model.init_args.scaling", apply_on="instantiate")
+        parser.link_arguments("data.problem", "model.init_args.problem", apply_on="instantiate")
         if self._preparing == "predict":
             parser.add_lightning_class_args(ParquetPredictions, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
@@ -174,7 +176,7 @@ class ZooCLI(LightningCLI):
         with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
             self.model.try_out()
             report = self.model.report()
-        if isinstance(self.datamodule, CharTextData | SeriesData):
+        if isinstance(self.datamodule, CharTextData | SeriesData | LongMemoryData):
             self.datamodule.train_dataloader()
             self.datamodule.val_dataloader()
         say(report)

@@ -1,4 +1,4 @@
-"""Data as LightningDataModules: character text in contiguous streams, and univariate time series.
+"""Data as LightningDataModules: character text in contiguous streams, time series, and tests of a long memory.
 
 Names load on first use: the vocabulary alone needs neither Lightning nor `datasets`.
 """
@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "CharTextData": "rnnzoo.data.text",
+    "Examples": "rnnzoo.data.examples",
+    "LongMemoryData": "rnnzoo.data.long_memory",
     "SeriesData": "rnnzoo.data.series",
     "StreamBatch": "rnnzoo.data.streams",
     "Vocabulary": "rnnzoo.data.vocabulary",
     "Window": "rnnzoo.data.windows",
 }
-__all__ = ["CharTextData", "SeriesData", "StreamBatch", "Vocabulary", "Window"]
+__all__ = ["CharTextData", "Examples", "LongMemoryData", "SeriesData", "StreamBatch", "Vocabulary", "Window"]
 
 if TYPE_CHECKING:
+    from rnnzoo.data.examples import Examples
+    from rnnzoo.data.long_memory import LongMemoryData
     from rnnzoo.data.series import SeriesData
     from rnnzoo.data.streams import StreamBatch
     from rnnzoo.data.text import CharTextData

@@ -1,19 +1,18 @@
 """Univariate time series for forecasters."""
 
-import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
-from rnnzoo.data.sharing import processes, share
+from rnnzoo.data.sharing import in_order, shuffled
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_splits
 from rnnzoo.data.values import check_times, choose_column, read_values
-from rnnzoo.data.windows import Batches, Window, Windows
+from rnnzoo.data.windows import Window, Windows
 from rnnzoo.errors import RnnZooError
 
 # a blank line is a missing value, and the type of a column is found from all of its rows, not some at a time;
@@ -132,23 +131,13 @@ class SeriesData(LightningDataModule):
         self._load()
 
     def train_dataloader(self) -> DataLoader[Window]:
-        world_size, rank = processes(self.trainer)
-        own = share(self.batch_size, world_size)
         windows = self._windows("train", self.stride)
         if len(windows) < self.batch_size:
             raise RnnZooError(
                 f"batch_size={self.batch_size} is larger than the {len(windows)} training windows of {self.dataset!r} "
                 f"at stride={self.stride}: batch_size={len(windows)} would do"
             )
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # what Lightning's own samplers take
-        return DataLoader(
-            windows,
-            batch_size=own,
-            sampler=DistributedSampler(windows, world_size, rank, shuffle=True, seed=seed),
-            collate_fn=_as_it_is,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        return shuffled(windows, self.batch_size, self.trainer, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Window]:
         return self._in_order("validation")
@@ -160,15 +149,8 @@ class SeriesData(LightningDataModule):
         return self._in_order(self.predict_split)
 
     def _in_order(self, part: str) -> DataLoader[Window]:
-        world_size, rank = processes(self.trainer)
-        own = share(self.batch_size, world_size)
         windows = self._windows(part, self.eval_stride)
-        if len(windows) < world_size:
-            raise RnnZooError(f"{world_size} processes are more than the {len(windows)} windows of {part}: use fewer")
-        batches = Batches(windows, own, world_size, rank)
-        return DataLoader(
-            batches, batch_size=None, num_workers=self.num_workers, persistent_workers=self.num_workers > 0
-        )
+        return in_order(windows, self.batch_size, self.trainer, self.num_workers, f"windows of {part}")
 
     def _windows(self, part: str, stride: int) -> Windows:
         y, parts = self._load()
@@ -216,10 +198,6 @@ class SeriesData(LightningDataModule):
 
             check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset)
         return {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _taylor() -> np.ndarray:

@@ -64,7 +64,7 @@ def load_splits(
     except Exception as error:
         raise RnnZooError(
             f"dataset={name!r} is no file or folder here{did_you_mean(name, [bundled])} loading it from the "
-            f"HuggingFace hub failed too ({_reason(error)}): give a path, a name on the hub, or {bundled!r}"
+            f"HuggingFace hub failed too ({reason(error)}): give a path, a name on the hub, or {bundled!r}"
         ) from error
 
 
@@ -175,10 +175,10 @@ def _local(name: str, load: Callable[[], Any]) -> Any:
     except RnnZooError:
         raise
     except Exception as error:
-        raise RnnZooError(f"dataset={name!r} cannot be read: {_reason(error)}") from error
+        raise RnnZooError(f"dataset={name!r} cannot be read: {reason(error)}") from error
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """One line on what went wrong first."""
     while error.__cause__ is not None:
         error = error.__cause__

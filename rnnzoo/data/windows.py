@@ -52,28 +52,3 @@ class Windows(Dataset[Window]):
         future[coming >= len(self.series)] = np.nan
         past = self.series[origin[:, None] + self._past]
         return Window(torch.from_numpy(past), torch.from_numpy(future), torch.from_numpy(origin))
-
-
-class Batches(Dataset[Window]):
-    """Every window once, in order, in ready batches: those of one of several processes.
-
-    Each process has as many batches as every other, for a process with one more would wait for ever at the first
-    sum over all of them; so the batches of an uneven share are one window smaller or larger.
-
-    Args:
-        windows: of all processes, at least one for each.
-        batch_size: of one process.
-        world_size, rank: how many processes, and which.
-    """
-
-    def __init__(self, windows: Windows, batch_size: int, world_size: int = 1, rank: int = 0) -> None:
-        self.windows = windows
-        shares = np.array_split(np.arange(len(windows)), world_size)
-        count = min(-(-len(shares[0]) // batch_size), len(shares[-1]))
-        self._places = np.array_split(shares[rank], count)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, k: int) -> Window:
-        return self.windows.__getitems__(self._places[k].tolist())

@@ -1,6 +1,6 @@
 """What a kernel is: something that runs a stack of cells over time, and can say why not and at what cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from rnnzoo import states
 from rnnzoo.cells.contract import Cell
 from rnnzoo.kernels.layout import Layout
+from rnnzoo.transforms.dilated import over_time
 
 
 @dataclass
@@ -18,6 +19,8 @@ class Work:
     """One call of a stack: the cells, the data, and how it lies.
 
     `x` is (T, B, I), or (N, I) where `layout` is packed; `hx` is in torch's shapes, its rows in the layout's order.
+    `inputs` are what cells take besides x, laid out as x; `own`, where it is not empty, is that for each cell apart.
+    `connections` make of a layer's input and output what the next one gets; none means the output.
     """
 
     layers: Sequence[Sequence[Cell]]
@@ -26,6 +29,12 @@ class Work:
     hx: Any = None
     dropout: float = 0.0
     inputs: dict[str, Tensor] = field(default_factory=dict)
+    own: Sequence[dict[str, Tensor]] = ()
+    connections: Sequence[Callable[[Tensor, Tensor], Tensor]] = ()
+
+    def given(self, k: int) -> dict[str, Tensor]:
+        """What the k-th of `cells` takes besides x."""
+        return self.own[k] if self.own else self.inputs
 
     @property
     def cells(self) -> list[Cell]:
@@ -73,23 +82,29 @@ class LayerKernel(Kernel):
         return cell.readout(h, u, x), s
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
-        x, layout = work.x, work.layout
-        hx = work.hx
-        starts = states.initial(work.layers, layout.batch, x) if hx is None else states.split(work.layers, hx)
-        finals: list[Any] = []
-        for k, directions in enumerate(work.layers):
-            if k and work.dropout:
-                x = F.dropout(x, work.dropout)
-            ys = []
-            for d, cell in enumerate(directions):
-                z, inputs = x, work.inputs
-                if d:
-                    z, inputs = layout.reverse(x), {n: layout.reverse(a) for n, a in inputs.items()}
-                y, s = self.layer(cell, z, inputs, starts[len(finals)], layout)
-                ys.append(layout.reverse(y) if d else y)
-                finals.append(s)
-            x = ys[0] if len(ys) == 1 else torch.cat(ys, -1)
-        return x, states.join(work.layers, finals)
+        return run_stack(work, lambda cell, x, inputs, s: over_time(self.layer, cell, x, inputs, s, work.layout))
+
+
+def run_stack(
+    work: Work, layer: Callable[[Cell, Tensor, dict[str, Tensor], Any], tuple[Tensor, Any]]
+) -> tuple[Tensor, Any]:
+    """Outputs and the final state of a stack, from what runs one cell over time, in one direction."""
+    x, layout = work.x, work.layout
+    starts = states.initial(work.layers, layout.batch, x) if work.hx is None else states.split(work.layers, work.hx)
+    finals: list[Any] = []
+    for k, directions in enumerate(work.layers):
+        z = F.dropout(x, work.dropout) if k and work.dropout else x
+        ys = []
+        for d, cell in enumerate(directions):
+            given = {"x": z, **work.given(len(finals))}
+            if d:
+                given = {n: layout.reverse(a) for n, a in given.items()}
+            y, s = layer(cell, given.pop("x"), given, starts[len(finals)])
+            ys.append(layout.reverse(y) if d else y)
+            finals.append(s)
+        y = ys[0] if len(ys) == 1 else torch.cat(ys, -1)
+        x = work.connections[k](x, y) if work.connections else y
+    return x, states.join(work.layers, finals)
 
 
 def milliseconds(work: Work, rate: float) -> float:

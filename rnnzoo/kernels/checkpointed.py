@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
@@ -12,29 +11,18 @@ from torch.utils.checkpoint import checkpoint
 
 from rnnzoo import states
 from rnnzoo.cells.contract import Cell
-from rnnzoo.kernels.base import Kernel, Work
+from rnnzoo.kernels.base import Kernel, Work, run_stack
 from rnnzoo.kernels.layout import Dense, Layout, Packed
 
 
 def run_checkpointed(kernel: Kernel, work: Work, every: int) -> tuple[Tensor, Any]:
     """What ``kernel.run(work)`` gives, with the memory of `every` steps and one more forward pass in the backward
     (Chen et al. 2016): each cell's sequence is cut, whatever the stack and its directions."""
-    x, layout = work.x, work.layout
-    starts = states.initial(work.layers, layout.batch, x) if work.hx is None else states.split(work.layers, work.hx)
-    finals: list[Any] = []
-    for k, directions in enumerate(work.layers):
-        if k and work.dropout:
-            x = F.dropout(x, work.dropout)
-        ys = []
-        for d, cell in enumerate(directions):
-            inputs = {"x": x, **work.inputs}
-            if d:
-                inputs = {n: layout.reverse(a) for n, a in inputs.items()}
-            y, s = _in_pieces(kernel, cell, inputs, starts[len(finals)], layout, every)
-            ys.append(layout.reverse(y) if d else y)
-            finals.append(s)
-        x = ys[0] if len(ys) == 1 else torch.cat(ys, -1)
-    return x, states.join(work.layers, finals)
+
+    def layer(cell: Cell, x: Tensor, inputs: dict[str, Tensor], s: Any) -> tuple[Tensor, Any]:
+        return _in_pieces(kernel, cell, {"x": x, **inputs}, s, work.layout, every)
+
+    return run_stack(work, layer)
 
 
 def _in_pieces(

@@ -18,6 +18,11 @@ class Dense:
     def __init__(self, x: Tensor):
         self.time, self.batch = x.shape[:2]
 
+    @classmethod
+    def of(cls, time: int, batch: int) -> "Dense":
+        """The layout of so many steps and sequences."""
+        return cls(torch.empty(time, batch, 0))
+
     def steps(self, u: Any) -> list[Any]:
         """The time steps of a pytree, T of (B, ...)."""
         return steps(u)
@@ -25,6 +30,18 @@ class Dense:
     def reverse(self, x: Tensor) -> Tensor:
         """Every sequence from its end to its start."""
         return x.flip(0)
+
+    def spread(self, a: Tensor) -> Tensor:
+        """One row a sequence, (B, ...), at each of its steps."""
+        return a.expand(self.time, *a.shape)
+
+    def ahead(self, a: Tensor) -> Tensor:
+        """At each step what lies at the next; zeros at the last."""
+        return _ahead(a)
+
+    def whole(self, a: Tensor) -> Tensor:
+        """The rows as (T, B, ...)."""
+        return a
 
 
 class Packed:
@@ -43,6 +60,18 @@ class Packed:
         """Every sequence from its end to its start, each within its own length."""
         return x.index_select(0, self._mirrored)
 
+    def spread(self, a: Tensor) -> Tensor:
+        """One row a sequence, (B, ...), at each of its steps."""
+        return a[self.places[1]]
+
+    def ahead(self, a: Tensor) -> Tensor:
+        """At each step of a sequence what lies at its next; zeros at its last."""
+        return _ahead(self.whole(a))[self.places]
+
+    def whole(self, a: Tensor) -> Tensor:
+        """The rows as (T, B, ...), zeros behind a sequence's end."""
+        return a.new_zeros(self.time, self.batch, *a.shape[1:]).index_put(self.places, a)
+
     @cached_property
     def _mirrored(self) -> Tensor:
         """For the row of (t, b), the row of (length_b - 1 - t, b); it is its own inverse."""
@@ -59,6 +88,10 @@ class Packed:
         t = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         b = torch.arange(len(t)) - (sizes.cumsum(0) - sizes)[t]
         return t.to(self.packed.data.device), b.to(self.packed.data.device)
+
+
+def _ahead(a: Tensor) -> Tensor:
+    return torch.cat([a[1:], torch.zeros_like(a[:1])])
 
 
 Layout = Dense | Packed

@@ -1,6 +1,6 @@
 """The parallel form of a linear cell: coefficients of all steps at once, and one scan over h_t = a_t h_{t-1} + b_t."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ class LinearScan(LayerKernel):
 
     def why_not(self, work: Work) -> str | None:
         for cell in work.cells:
-            if not isinstance(cell, LinearCell) or type(cell).step is not LinearCell.step:
+            if not cell.linear:
                 return f"{name_of(kind(cell))} is not linear in its state"
         return None
 
@@ -95,8 +95,8 @@ class LinearScan(LayerKernel):
         return milliseconds(work, RATE) + STEP * work.layout.time * len(work.cells)
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
-        assert isinstance(cell, LinearCell)  # why_not has seen to it
-        a, b = (self._fitted(name, c, cell, s.h, layout) for name, c in zip("ab", cell.coefficients(u), strict=True))
+        coefficients = cast(LinearCell, cell).coefficients  # why_not has seen to it
+        a, b = (self._fitted(name, c, cell, s.h, layout) for name, c in zip("ab", coefficients(u), strict=True))
         if isinstance(layout, Packed):  # behind its end a sequence keeps its state: h_t = 1 h_{t-1} + 0
             a, b = _padded(a, layout, 1.0), _padded(b, layout, 0.0)
         h = Scan.apply(a, b, s.h)

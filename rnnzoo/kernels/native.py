@@ -55,6 +55,8 @@ class Native(Kernel):
     def why_not(self, work: Work) -> str | None:
         if work.x.device.type == "mps" and isinstance(work.layout, Packed):
             return "torch's MPS kernel takes no packed sequences"
+        if work.connections:
+            return "torch's modules have no connections past a layer"
         return why_no_module(work.layers)
 
     def cost(self, work: Work) -> float:

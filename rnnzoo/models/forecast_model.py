@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnzoo.cells.contract import at_least_one
+from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN, check_dropout
 
 
@@ -18,6 +19,8 @@ class ForecastModel(nn.Module):
         d_s = y_s - y_{s-season}                              how much each value differs from a season before
         m = mean of the last `level` of d                     the shift that now holds
         forecast_h = y_{t+h-season} + m + scale RNN((d - m) / scale)_h
+
+    What a cell takes besides x is `regular`.
 
     Args:
         cell: a cell's registered name or import path.
@@ -63,7 +66,8 @@ class ForecastModel(nn.Module):
         """Quantiles (B, horizon, Q) in the series' own unit, from its `past` (B, context + season)."""
         d = past[:, self.season :] - past[:, : -self.season]
         m = d[:, -self.level :].mean(1, keepdim=True)
-        y, _ = self.rnn(((d - m) / self.scale)[..., None])
+        x = ((d - m) / self.scale)[..., None]
+        y, _ = self.rnn(x, **regular(self.rnn, x))
         left = self.head(self.dropout(y[:, -1])).float().view(len(past), self.horizon, -1)
         return (self.seasonal_naive(past) + m)[..., None] + self.scale * left
 

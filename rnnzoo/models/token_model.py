@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 from rnnzoo import transforms
 from rnnzoo.cells.contract import at_least_one
+from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN, check_dropout
 
 
 class TokenModel(nn.Module):
-    """An embedding, an RNN and a linear head: a language model.
+    """An embedding, an RNN and a linear head: a language model. What a cell takes besides x is `regular`.
 
     Args:
         vocabulary_size: V, the number of tokens.
@@ -62,10 +63,12 @@ class TokenModel(nn.Module):
 
     def forward(self, tokens: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Logits (B, T, V) of the token after each of `tokens` (B, T), and the state to go on from."""
-        y, hx = self.rnn(self.dropout(self.embedding(tokens)), hx)
+        x = self.dropout(self.embedding(tokens))
+        y, hx = self.rnn(x, hx, **regular(self.rnn, x))
         return self.head(self.dropout(y)), hx
 
-    def step(self, token: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, V) of the token after `token` (B,), and the state to go on from."""
-        y, hx = self.rnn.step(self.embedding(token), hx)
+    def step(self, token: Tensor, hx: Any = None, before: int = 0) -> tuple[Tensor, Any]:
+        """Logits (B, V) of the token after `token` (B,), which `before` others precede, and the state to go on from."""
+        x = self.embedding(token)
+        y, hx = self.rnn.step(x, hx, **regular(self.rnn, x, before))
         return self.head(y), hx

@@ -16,6 +16,7 @@ from rnnzoo import __version__
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import check_constants, find, kind, name_of
 from rnnzoo.errors import RnnZooError
+from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
@@ -60,7 +61,8 @@ class Task(LightningModule):
     def report(self) -> str:
         """One line: which cell, how large, and which kernel runs it."""
         rnn = self.rnn
-        explanation = rnn.explain(self.example_input())
+        x = self.example_input()
+        explanation = rnn.explain(x, **regular(rnn, x))
         cell = name_of(kind(rnn._cells[0][0]))
         weights = sum(p.numel() for p in self.parameters() if p.requires_grad)
         threads = f"{torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
@@ -75,14 +77,9 @@ class Task(LightningModule):
         Raises:
             RnnZooError: the cell or its kernel cannot run.
         """
-        cell = self.rnn._cells[0][0]
-        if cell.inputs:
-            raise RnnZooError(
-                f"cell {name_of(kind(cell))!r} takes {', '.join(cell.inputs)} besides x, which no data of"
-                f" {type(self).__name__} has; a loop of your own can give it: rnn(x, {cell.inputs[0]}=...)"
-            )
+        x = self.example_input()[:2, :2]
         with torch.no_grad():
-            self.rnn(self.example_input()[:2, :2])
+            self.rnn(x, **regular(self.rnn, x))
 
     def example_input(self) -> Tensor:
         """Something like what the RNN gets in a training step, for ``explain``."""

@@ -180,9 +180,9 @@ class LanguageModel(Task):
                 logits, hx = self.model(tokens[None])
                 token = sample(logits[:, -1].float(), temperature, top_p, generator)
             yield self.vocabulary.characters[int(token)]
-            for _ in range(length - 1):
+            for before in range(len(tokens), len(tokens) + length - 1):
                 with torch.inference_mode():
-                    logits, hx = self.model.step(token, hx)
+                    logits, hx = self.model.step(token, hx, before)
                     token = sample(logits.float(), temperature, top_p, generator)
                 yield self.vocabulary.characters[int(token)]
         finally:

@@ -28,6 +28,15 @@ TINY_FORECASTER = [
     "--trainer.max_epochs=1",
     "--trainer.enable_progress_bar=false",
 ]
+TINY_MEMORY = [
+    f"--config={CONFIGS / 'long_memory.yaml'}",
+    "--model.hidden_size=16",
+    "--data.length=12",
+    "--data.examples=[320,64,80]",
+    "--data.batch_size=16",
+    "--trainer.max_steps=60",
+    "--trainer.enable_progress_bar=false",
+]
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  # its log handler keeps the stderr it is imported under: pytest's, not a test's
 import pytest
-from command_line import TINY_FORECASTER, TINY_LM, Answer, Run, make_series, make_text, shell
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, Answer, Run, make_series, make_text, shell
 
 from rnnzoo.cli.main import main
 
@@ -25,6 +25,7 @@ def _as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory
         monkeypatch.setenv(name, "0")
     monkeypatch.setenv("RNNZOO_CACHE", str(cache / "rnnzoo"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(cache / "datasets"))  # of the commands that are processes
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # which Lightning has loaded already
     if "datasets" in sys.modules:
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(cache / "datasets"))
 
@@ -69,3 +70,9 @@ def forecast_run(tmp_path_factory: pytest.TempPathFactory, series_file: Path) ->
     folder = tmp_path_factory.mktemp("forecast")
     given = [f"--data.dataset={series_file}", "--data.column=load"]
     return Run(folder, shell("fit", *TINY_FORECASTER, *given, cwd=folder))
+
+
+@pytest.fixture(scope="session")
+def memory_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("memory")
+    return Run(folder, shell("fit", *TINY_MEMORY, cwd=folder))

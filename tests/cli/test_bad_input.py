@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import TINY_FORECASTER, TINY_LM, make_series, shell
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, shell
 
 from rnnzoo.cli.main import main
 
@@ -21,7 +21,6 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
     [
         ("--model.cell=lsmt", ["lsmt", "did you mean 'lstm'"]),
         ("--model.cell_args.bta=1", ["lstm", "bta", "it has: bias"]),
-        ("--model.cell=cfc", ["'cfc' takes dt besides x", "LanguageModel", "rnn(x, dt=...)"]),
         ("--model.hidden_size=0", ["hidden_size", "0", "at least 1"]),
         ("--model.hidden_size=-3", ["hidden_size", "-3", "at least 1"]),
         ("--model.hidden_size=many", ["hidden_size", "many", "int"]),
@@ -55,6 +54,31 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
 def test_a_wrong_setting_of_a_language_model_is_named_with_its_value(zoo, tmp_path, text_file, setting, says):
     dataset = [] if "dataset" in setting else [f"--data.dataset={text_file}"]
     said = complaint_of(zoo, tmp_path, "fit", *TINY_LM, *dataset, setting)
+    for part in says:
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["--data.task=addign"], ["data.task", "addign", "'adding'", "'permuted_mnist'"]),
+        (["--data.length=1"], ["length=1", "adding", "at least 2"]),
+        (["--data.task=copying"], ["length=12", "copying", "at least 21"]),
+        (["--data.length=long"], ["data.length", "long", "int"]),
+        (["--data.examples=[0,64,80]"], ["examples=[0, 64, 80]", "at least 1"]),
+        (["--data.examples=[320,64]"], ["data.examples", "[320, 64]", "tuple[int, int, int]"]),
+        (["--data.batch_size=1000"], ["batch_size=1000", "320", "would do"]),
+        (["--data.seed=-1"], ["seed=-1", "0 to"]),
+        (["--data.task=digits"], ["length=12", "64 pixels", "1, 2, 4, 8, 16, 32, 64"]),
+        (["--data.task=digits", "--data.length=8", "--data.examples=[1500,64,80]"], ["1500", "1,258 of train"]),
+        (["--data.task=mnist", "--data.length=28"], ["ylecun/mnist", "cannot be fetched", "task='digits'"]),
+        (["--data.task=mnist", "--data.dataset=./missing"], ["dataset='./missing'", "no such file"]),
+        (["--model.checkpoint_every=0"], ["checkpoint_every", "0", "at least 1"]),
+        (["--model.cell=lsmt"], ["lsmt", "did you mean 'lstm'"]),
+    ],
+)
+def test_a_wrong_setting_of_a_long_memory_is_named_with_its_value(zoo, tmp_path, settings, says):
+    said = complaint_of(zoo, tmp_path, "fit", *TINY_MEMORY, *settings)
     for part in says:
         assert part in said
 

@@ -99,3 +99,14 @@ def test_the_forecasters_error_can_be_computed_again_from_its_predictions(zoo, f
 def test_the_runs_own_config_says_where_its_data_is(lm_run, text_file):
     run = lm_run.checkpoint.parent.parent
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["dataset"] == str(text_file)
+
+
+def test_predictions_of_a_long_memory_give_its_error_again(zoo, memory_run):
+    assert zoo("predict", "--ckpt_path", memory_run.checkpoint, QUIET).status == 0
+    table = pq.read_table("predictions.parquet").to_pydict()
+    assert list(table) == ["example", "answer", "target", "prediction"]
+    assert table["example"] == list(range(80))
+    error = np.mean((np.array(table["target"]) - np.array(table["prediction"])) ** 2)
+    answer = zoo("test", "--ckpt_path", memory_run.checkpoint, QUIET)
+    assert figure(answer, "test_mse") == pytest.approx(error, abs=1e-5)
+    assert f"{error:.5f}" in memory_run.answer.out

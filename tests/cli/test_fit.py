@@ -49,13 +49,13 @@ def suggestions(answer):
     return [shlex.split(line) for line in lines if line.strip()]
 
 
-def test_it_suggests_three_commands(lm_run, forecast_run):
-    for run in (lm_run, forecast_run):
+def test_it_suggests_three_commands(lm_run, forecast_run, memory_run):
+    for run in (lm_run, forecast_run, memory_run):
         assert [words[0] for words in suggestions(run.answer)] == ["rnnzoo"] * 3
 
 
 @pytest.mark.parametrize("which", range(3))
-@pytest.mark.parametrize("task", ["lm", "forecast"])
+@pytest.mark.parametrize("task", ["lm", "forecast", "memory"])
 def test_each_suggested_command_runs(task, which, zoo, request, monkeypatch):
     run = request.getfixturevalue(f"{task}_run")
     monkeypatch.chdir(run.folder)
@@ -153,6 +153,27 @@ def test_the_forecaster_prints_its_error_beside_the_seasonal_naive_forecasts(for
     mase, naive = map(float, re.findall(r"\d+\.\d+", line))
     assert mase > 0
     assert 0.5 < naive < 1.5  # the noise is that of the training part
+
+
+def test_the_adding_problem_is_reported_beside_a_constant_prediction(memory_run):
+    assert memory_run.answer.status == 0, memory_run.answer.err
+    line = next(line for line in memory_run.answer.out.splitlines() if line.startswith("held-out mean squared error: "))
+    reached, constant = map(float, re.findall(r"\d+\.\d+", line))
+    assert constant == pytest.approx(1 / 6, abs=0.06)  # of 80 examples
+    assert reached < 1.1 * constant
+
+
+@pytest.mark.parametrize(
+    ("task", "chance"), [("temporal_order", 1.3863), ("copying", 2.0794), ("permuted_digits", 2.3026)]
+)
+def test_any_long_memory_is_one_command_of_the_issues_form(zoo, task, chance):
+    given = ["--data.task", task, "--model.cell", "janet", "--trainer.max_steps=3", "--data.examples=[64,16,16]"]
+    given += ["--data.length", "64", "--model.hidden_size=8", "--trainer.enable_progress_bar=false"]
+    answer = zoo("fit", "--config", "configs/long_memory.yaml", *given)
+    assert answer.status == 0, answer.err
+    assert answer.out.startswith("janet, 1 x 8 units")
+    line = next(line for line in answer.out.splitlines() if line.startswith("held-out accuracy: "))
+    assert line.endswith(f", {chance}")
 
 
 @pytest.mark.parametrize("ends_early", ["--trainer.max_steps=3", "--trainer.limit_val_batches=0"])

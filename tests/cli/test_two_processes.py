@@ -2,7 +2,7 @@
 
 import pyarrow.parquet as pq
 import pytest
-from command_line import TINY_FORECASTER, TINY_LM, shell
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, shell
 
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
 
@@ -25,6 +25,12 @@ def test_a_forecaster_reaches_on_two_processes_what_it_reaches_on_one(tmp_path, 
     given = [f"--data.dataset={series_file}", "--data.column=load"]
     two = shell("fit", *TINY_FORECASTER, *given, *TWO, cwd=tmp_path)
     assert held_out(two) == pytest.approx(held_out(forecast_run.answer), abs=5e-3)
+
+
+def test_the_adding_problem_on_two_processes_ends_where_it_does_on_one(tmp_path, memory_run):
+    two = shell("fit", *TINY_MEMORY, *TWO, cwd=tmp_path)
+    assert held_out(two) == pytest.approx(held_out(memory_run.answer), abs=1e-4)
+    assert two.out.count("held-out") == 1
 
 
 def test_predictions_of_two_processes_are_those_of_one(tmp_path, lm_run, text_file, zoo):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from rnnzoo.data.windows import Batches, Windows
+from rnnzoo.data.sharing import Batches
+from rnnzoo.data.windows import Windows
 
 SERIES = np.arange(100, dtype=np.float32) ** 2
 

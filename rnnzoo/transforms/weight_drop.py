@@ -1,4 +1,4 @@
-"""What every cell can be given from outside."""
+"""Weight drop: DropConnect on the recurrent weights of any cell."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
