@@ -30,7 +30,7 @@ def test_the_table_of_the_zoo_is_the_registrys():
     assert written == now, "write ZOO.md anew: make zoo"
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["cell", "drop-in"])
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["cell", "drop-in", "around"])
 def test_the_readmes_python_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("block.py").write_text(block)

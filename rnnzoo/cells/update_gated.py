@@ -94,9 +94,10 @@ class LiGRU(GatedCell):
     h_t = σ(z) h_{t-1} + (1 - σ(z)) max(0, n)
 
     norm scales by `gain` what it has made mean 0 and variance 1. "batch" is the paper's: batch normalisation over the
-    rows of all time steps, padding left out, with running statistics (momentum 0.05) in evaluation; in training, rows
-    of a batch then depend on each other, and with checkpoint_every its rows are those of a piece. Starts as the
-    authors' code: W from U(-1/√I, 1/√I), R orthogonal, gain 1, b = 0.
+    rows of all time steps, padding left out, with running statistics (momentum 0.05) in evaluation. So in training the
+    rows of a batch depend on each other; a single row, which has no variance, gets the running statistics; and with
+    checkpoint_every the rows are those of a piece, and the running statistics move twice a step. Starts as the
+    authors' code does: W from U(-1/√I, 1/√I), R orthogonal, gain 1, b = 0.
 
     Args:
         norm: "batch"; "layer", over the 2 H rows of W x_t; or "none".
@@ -139,10 +140,8 @@ class LiGRU(GatedCell):
         if self.norm == "layer":
             return F.layer_norm(wx, wx.shape[-1:], self.gain, self.bias_ih)
         rows = wx.reshape(-1, wx.shape[-1])
-        rows = F.batch_norm(
-            rows, self.running_mean, self.running_var, self.gain, self.bias_ih, training=self.training, momentum=0.05
-        )
-        return rows.view(wx.shape)
+        statistics, training = (self.running_mean, self.running_var), self.training and len(rows) > 1
+        return F.batch_norm(rows, *statistics, self.gain, self.bias_ih, training, momentum=0.05).view(wx.shape)
 
     def update(self, wx: Tensor, rh: Tensor, s: Hidden) -> Hidden:
         n, z = (wx + rh).chunk(2, -1)

@@ -151,6 +151,8 @@ def test_ligru_in_training_normalises_by_all_rows_but_padding_as_batchnorm1d(len
         {"mean": norm.running_mean, "variance": norm.running_var},
         "expected the running statistics",
     )
+    one = x[:1, :1]
+    expect(results(*rnn(one)), results(*rnn.eval()(one)), "expected a single row to have the running statistics")
     cell.reset_parameters()
     assert not cell.running_mean.any()
     assert (cell.running_var == 1).all()

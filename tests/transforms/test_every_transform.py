@@ -5,6 +5,7 @@ import torch
 from loops import B, H, I, T, kernels
 
 from rnnzoo import RNN, create
+from rnnzoo.kernels.choice import KERNELS
 from rnnzoo.testing import check_cell
 from rnnzoo.transforms import (
     Dilated,
@@ -29,6 +30,12 @@ TRANSFORMS = {
 }
 OF_EVERY_CELL = [n for n in TRANSFORMS if n not in ("recurrent dropout", "multiplicative", "layer norm")]
 PAIRS = [(n, "lstm") for n in TRANSFORMS] + [(n, "mingru") for n in OF_EVERY_CELL]
+
+
+@pytest.fixture(autouse=True)
+def _without_triton(monkeypatch):
+    """Its interpreter takes minutes for what ``fused`` does by the same plan."""
+    monkeypatch.delitem(KERNELS, "triton", raising=False)
 
 
 @pytest.mark.parametrize(("name", "cell"), PAIRS, ids=[f"{n} of {c}" for n, c in PAIRS])
