@@ -80,7 +80,7 @@ def shell(*args: object, cwd: Path, launcher: tuple[str, ...] = (sys.executable,
     """Gives a command as a user does, on one thread."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*launcher, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
+        [*launcher, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=600, check=False
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -34,13 +34,13 @@ def test_each_character_costs_one_step_and_the_prompt_is_read_once(zoo, lm_run, 
     calls = []
     whole, step = TokenModel.forward, TokenModel.step
 
-    def count_whole(self, tokens, hx=None):
+    def count_whole(self, tokens, *more):
         calls.append(("forward", tuple(tokens.shape)))
-        return whole(self, tokens, hx)
+        return whole(self, tokens, *more)
 
-    def count_step(self, token, hx=None):
+    def count_step(self, token, *more):
         calls.append(("step", tuple(token.shape)))
-        return step(self, token, hx)
+        return step(self, token, *more)
 
     monkeypatch.setattr(TokenModel, "forward", count_whole)
     monkeypatch.setattr(TokenModel, "step", count_step)
@@ -52,9 +52,9 @@ def test_characters_are_printed_as_they_are_made(zoo, lm_run, monkeypatch):
     made, shown = [], []
     step = TokenModel.step
 
-    def count(self, token, hx=None):
+    def count(self, token, *more):
         made.append(token)
-        return step(self, token, hx)
+        return step(self, token, *more)
 
     class Screen:
         def write(self, text):
