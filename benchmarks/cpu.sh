@@ -16,4 +16,4 @@ bench zoo_peers --cell peephole_lstm janet mgu lem --kernels fused auto --peers 
 bench lengths --cell lstm gru --layers 2 --bidirectional --lengths --kernels fused native auto --peers torch --rounds 5
 bench loops --cell cho_gru --kernels fused auto --peers naive --rounds 5
 bench long --cell mingru --sizes 8,4096,256,256 --kernels fused linear_scan auto --peers naive --rounds 5
-bench zoo --all --rounds 5
+bench zoo --all --sizes 32,64,128,128 --rounds 5
