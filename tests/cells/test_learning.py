@@ -22,10 +22,36 @@ WORDS = "banana ananas nab sabbath bass ants stan bats tabs bananas".split()  # 
 TEXT = {
     "rnn": "its gradient vanishes over the 15 steps between a mark and the end",
     "cudnn_rnn": "as rnn",
+    "cfc": "its gates rest on the elapsed time, which is 1 at every step here",
+    "clockwork_rnn": "its slow modules are read at their own ticks alone, and marks come at any step",
+    "ctrnn": "it leaks by a share of its state at every step",
+    "ema": "its state is a fixed average of what it reads: it cannot choose the marked numbers",
+    "fastrnn": "it starts close to the identity, and its step is learned slowly",
+    "indrnn": "it is made to be stacked: units meet in the next layer alone",
+    "irnn": "it wants rates of its own, a hundredth of what the others learn at",
+    "cfc_no_gate": "as cfc",
+    "cfc_pure": "as cfc",
+    "cornn": "its units oscillate around 0 and are damped",
+    "leaky_rnn": "it leaks by a share of its state at every step",
+    "lipschitz_rnn": "its steps are small, and what it holds decays",
+    "ltc": "its time constants are of one step's length here",
+    "mc_lstm": "what it holds is mass: it comes from one feature, whose negative numbers it was not made for",
+    "ode_rnn": "its state drifts between steps as if time had passed",
+    "scrn": "its context forgets at one fixed rate, and its hidden units are plain",
+    "sub_lstm": "its gates subtract, and what they let through is found slowly",
+    "s4d": "as lru",
+    "s5": "as lru",
+    "lru": "it is linear: what a mark does to a number, a product, is for the layers around it",
 }
 
 # cells whose own arguments are by default another task's: name -> the arguments to try them with
-ARGUMENTS: dict[str, dict[str, float]] = {}
+ARGUMENTS: dict[str, dict[str, float]] = {
+    "antisymmetric_rnn": {"epsilon": 0.1},
+    "gated_antisymmetric_rnn": {"epsilon": 0.3},
+    "lipschitz_rnn": {"epsilon": 0.3},
+    "cornn": {"dt": 0.3, "gamma": 1.0, "epsilon": 1.0},
+    "unicornn": {"dt": 0.3},
+}
 
 
 @functools.cache
