@@ -119,7 +119,7 @@ class Naive(Peer):
         return setting.vendor is None and not find(setting.cell).inputs
 
     def model(self, setting: Setting, rnn: RNN) -> Model:
-        cells: list[Any] = [directions[0] for directions in rnn.layers]  # type: ignore[index]
+        cells: list[Any] = [directions[0] for directions in rnn.layers]  # type: ignore[index]  # modules
 
         def run(x: Tensor, states: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
             news = []

@@ -67,7 +67,7 @@ class _ClosedForm(Cell):
             if b is not None:
                 nn.init.uniform_(b, -1 / math.sqrt(fan), 1 / math.sqrt(fan))
 
-    def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]
+    def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]  # inputs by name
         return F.linear(x, self.weight_ih, self.bias_ih), dt
 
     def ahead(self, wx: Tensor, h: Tensor) -> tuple[Tensor, ...]:
@@ -234,7 +234,7 @@ class LTC(Cell):
             if self.resting is not None:
                 self.resting.uniform_(-0.2, 0.2)
 
-    def project(self, x: Tensor, dt: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def project(self, x: Tensor, dt: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # inputs by name
         g = F.softplus(self.g)
         f, driven = self._synapses("ih", x)
         return g + f, driven if self.resting is None else g * self.resting + driven, dt / self.unfolds
@@ -291,7 +291,7 @@ class GRUODE(GatedCell):
         if self.bias_ih is not None:
             nn.init.constant_(self.bias_ih, 0.05)
 
-    def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]
+    def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]  # inputs by name
         return super().project(x), dt / self.unfolds
 
     def step(self, u: Timed, s: Hidden) -> Hidden:
@@ -356,7 +356,7 @@ class ODERNN(GRU):
             if b is not None:
                 nn.init.zeros_(b)
 
-    def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]
+    def project(self, x: Tensor, dt: Tensor) -> Timed:  # type: ignore[override]  # inputs by name
         return super().project(x), dt / self.unfolds
 
     def step(self, u: Timed, s: Hidden) -> Hidden:

@@ -78,7 +78,7 @@ class FastSlowRNN(Cell):
         sizes = [self.slow_cell.output_size] + [1] * (depth - 2)
         self.fast_cells = nn.ModuleList([first, *(create(fast, size, hidden_size, **options) for size in sizes)])
         fields = [f"fast_{n}" for n in first.State._fields] + [f"slow_{n}" for n in self.slow_cell.State._fields]
-        self.State = _state(*fields)  # type: ignore[misc]
+        self.State = _state(*fields)  # type: ignore[misc]  # of each instance
 
     @property
     def output_size(self) -> int:

@@ -53,7 +53,7 @@ class IndRNN(Cell):
         self.max_gain, self.min_gain = max_gain, min_gain
 
     def reset_parameters(self) -> None:
-        nn.init.kaiming_normal_(self.weight_ih, nonlinearity=self.activation)  # type: ignore[arg-type]
+        nn.init.kaiming_normal_(self.weight_ih, nonlinearity=self.activation)  # type: ignore[arg-type]  # checked above
         low, high = (gain ** (1 / self.max_steps) for gain in (self.min_gain, self.max_gain))
         nn.init.uniform_(self.weight_hh, low, high)
         if self.bias_ih is not None:

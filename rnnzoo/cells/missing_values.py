@@ -84,7 +84,7 @@ class GRUD(Cell):
     def initial_state(self, batch: int, like: Tensor) -> HiddenAndSeen:
         return HiddenAndSeen(like.new_zeros(batch, self.hidden_size), self.mean.to(like).repeat(batch, 1))
 
-    def project(self, x: Tensor, mask: Tensor, dt: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def project(self, x: Tensor, mask: Tensor, dt: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # inputs by name
         for name, a in (("mask", mask), ("dt", dt)):
             if a.shape[-1] not in (1, self.input_size):
                 raise RnnZooError(f"{name} of gru_d must have 1 or {self.input_size} features, not {a.shape[-1]}")

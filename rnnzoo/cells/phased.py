@@ -58,7 +58,7 @@ class PhasedLSTM(PeepholeLSTM):
             nn.init.uniform_(self.tau, 0, 3).exp_()
             nn.init.uniform_(self.shift).mul_(self.tau)
 
-    def project(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def project(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # inputs by name
         turns = (time - self.shift) / self.tau
         phase = turns - turns.floor()
         rise = 2 * phase / self.ratio
