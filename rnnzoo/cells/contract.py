@@ -81,7 +81,7 @@ class Cell(nn.Module, metaclass=_CellMeta):
         bias: whether the products have biases.
 
     Raises:
-        RnnZooError: a size below 1, or a subclass without the method it has to define.
+        RnnZooError: a size below 1, or a subclass without the method it has to define, or that defines wrongly.
     """
 
     State: ClassVar[Any] = Hidden
@@ -103,6 +103,10 @@ class Cell(nn.Module, metaclass=_CellMeta):
         self.input_size = at_least_one("input_size", input_size)
         self.hidden_size = at_least_one("hidden_size", hidden_size)
         self.bias = bias
+        if not isinstance(self.gates, int):
+            raise RnnZooError(f"{type(self).__name__}.gates must be a number of gates, not {self.gates!r}")
+        if isinstance(self.vectors, str):
+            raise RnnZooError(f"{type(self).__name__}.vectors must be a tuple of names, such as ({self.vectors!r},)")
         for name, shape in self.parameter_shapes().items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape)) if shape else None)
         for name in self.vectors:

@@ -403,6 +403,19 @@ def test_parameters_are_initialised_once_when_all_of_them_exist():
     assert calls == [["weight_ih", "weight_hh", "bias_ih", "bias_hh", "late"]]
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"gates": ("z",)}, r"Odd.gates must be a number of gates, not \('z',\)"),
+        ({"gates": 1, "vectors": ("rate")}, r"Odd.vectors must be a tuple of names, such as \('rate',\)"),
+    ],
+)
+def test_what_a_class_says_of_itself_must_be_of_the_right_kind(more, message):
+    odd = type("Odd", (GatedCell,), more | {"update": lambda self, wx, rh, s: s})
+    with pytest.raises(RnnZooError, match=message):
+        odd(3, 5)
+
+
 def test_a_cell_without_its_own_method_is_refused_by_name():
     for base, missing in ((Cell, "step(u, s)"), (GatedCell, "update(wx, rh, s)"), (LinearCell, "coefficients(u)")):
         incomplete = type("Incomplete", (base,), {"gates": 2})

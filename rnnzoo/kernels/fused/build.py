@@ -50,7 +50,7 @@ def library(source: str, *more: str) -> ctypes.CDLL:
     name = f"fused-{key}.so"
     folder = kernel_folder(name)
     target = folder / name
-    if _whole(target):
+    if read_whole(target) is not None:
         try:
             return ctypes.CDLL(str(target))
         except OSError:
@@ -59,9 +59,7 @@ def library(source: str, *more: str) -> ctypes.CDLL:
         code, made = Path(aside) / "kernel.c", Path(aside) / name
         code.write_text(source)
         _run([path, *before, str(code), "-o", str(made), *_libraries()])
-        with made.open("ab") as file:
-            file.write(hashlib.sha256(made.read_bytes()).digest())
-        os.replace(made, target)
+        write_aside(target, made.read_bytes())
     try:
         return ctypes.CDLL(str(target))
     except OSError as error:
@@ -80,12 +78,25 @@ def kernel_folder(name: str) -> Path:
     return folder
 
 
-def _whole(path: Path) -> bool:
+def write_aside(path: Path, content: bytes) -> None:
+    """Writes a file with its checksum under another name first, so that others never see a part of it."""
+    handle, aside = tempfile.mkstemp(prefix=path.stem, suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content + hashlib.sha256(content).digest())
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def read_whole(path: Path) -> bytes | None:
+    """What `write_aside` wrote, or None where there is no such file, or a damaged one."""
     try:
         content = path.read_bytes()
     except OSError:
-        return False
-    return hashlib.sha256(content[:-32]).digest() == content[-32:]
+        return None
+    return content[:-32] if hashlib.sha256(content[:-32]).digest() == content[-32:] else None
 
 
 @cache

@@ -52,6 +52,9 @@ class Expr:
         cls._table[key] = e
         return e
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Expr, (self.op, *self.args)
+
     def shift(self, columns: int) -> "Expr":
         """The same, `columns` to the right."""
         return _rebuilt(self, lambda e: Expr(e.op, e.args[0], e.args[1] + columns), {}) if columns else self

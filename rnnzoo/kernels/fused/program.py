@@ -15,6 +15,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
 from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
+from rnnzoo.kernels.fused.kept import Made, keep, load
 from rnnzoo.kernels.fused.memory import BLOCKS
 from rnnzoo.kernels.fused.plan import Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
@@ -36,12 +37,14 @@ class Program:
 
     def __init__(self, cell: Cell, shapes: Shapes):
         self.dtype, self.fields = shapes.dtype, shapes.fields
-        traced = trace(cell, shapes)
-        self.names, self.early = traced.names, traced.early
-        self.plan = plan = Plan(traced, shapes)
-        self.source = print_c(plan, self.dtype == torch.float64)
+        made = load(cell, shapes)
+        if made is None:
+            made = _make(cell, shapes)
+            keep(cell, shapes, made)
+        self.names, self.early, self.plan, self.source = made.names, made.early, made.plan, made.source
+        plan = self.plan
         # what is made of parameters alone is not in C
-        early = self.names, self.early.code, [(n, a.tolist()) for n, a in self.early.named_buffers()]
+        early = self.names, self.early.source, [(n, a.tolist()) for n, a in self.early.named_buffers()]
         told = (self.source, shapes.fields, plan.emitted_shape, plan.gradients, plan.late, early)
         self.key = f"{type(cell).__name__}-{hashlib.sha256(repr(told).encode()).hexdigest()[:24]}"
 
@@ -175,6 +178,13 @@ class Program:
             return 1, 1
         team = min(there, _TEAM)
         return team, team
+
+
+def _make(cell: Cell, shapes: Shapes) -> Made:
+    traced = trace(cell, shapes)
+    plan = Plan(traced, shapes)
+    source = print_c(plan, shapes.dtype == torch.float64)
+    return Made(traced.names, traced.early, traced.code, traced.batch, plan, source)
 
 
 def _copy(a: Tensor) -> Tensor:

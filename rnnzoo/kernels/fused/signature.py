@@ -14,6 +14,10 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None), type, torch.dtype, 
 _DEPTH = 6  # of objects in objects
 
 
+class Identity(int):
+    """What tells an object from others in this process alone."""
+
+
 def signature(cell: Cell) -> tuple[Any, ...]:
     """Classes, sizes, constants and modes of a cell and the modules in it, hashable; it holds no tensors."""
     found: list[Any] = []
@@ -25,7 +29,7 @@ def signature(cell: Cell) -> tuple[Any, ...]:
             for k, v in group.items()
             if v is not None
         ]
-        hooks = tuple(module._forward_pre_hooks) + tuple(module._forward_hooks)
+        hooks = tuple(Identity(k) for k in (*module._forward_pre_hooks, *module._forward_hooks))
         found.append((name, type(module), tuple(own), tuple(tensors), hooks))
     return tuple(found)
 
@@ -37,7 +41,7 @@ def frozen(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Tensor):
         return "tensor", value.shape, value.dtype  # a step that reads it is refused
     if depth > _DEPTH:
-        return "object", id(value)
+        return "object", Identity(id(value))
     if isinstance(value, list | tuple):
         return type(value), tuple(frozen(v, depth + 1) for v in value)
     if isinstance(value, set | frozenset):
@@ -48,9 +52,12 @@ def frozen(value: Any, depth: int = 0) -> Any:
         cells = tuple(frozen(c.cell_contents, depth + 1) for c in value.__closure__ or ())
         return value.__code__, cells, frozen(value.__defaults__, depth + 1)
     if isinstance(value, types.MethodType):
-        return value.__func__.__code__, "method" if isinstance(value.__self__, nn.Module) else id(value.__self__)
+        return value.__func__.__code__, "method" if isinstance(value.__self__, nn.Module) else Identity(
+            id(value.__self__)
+        )
     if isinstance(value, nn.Module):
-        return "module", id(value)  # one that is a child stands in the signature itself
+        return "module", Identity(id(value))  # one that is a child stands in the signature itself
     if hasattr(value, "__dict__") and not callable(value):
         return type(value), frozen(vars(value), depth + 1)
-    return "object", type(value), repr(value) if not callable(value) else id(value)
+    plain = not callable(value) and type(value).__repr__ is not object.__repr__
+    return "object", type(value), repr(value) if plain else Identity(id(value))

@@ -13,6 +13,7 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from rnnzoo.cells.contract import Cell, check_state
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.fused.code import Code
 from rnnzoo.kernels.fused.decompositions import decompositions
 
 
@@ -40,12 +41,15 @@ class Traced:
     """`early` makes constants from the values of parameters and buffers, in the order of `names`; `joint` is
 
     (constants, leaves of u, states, gradients of the new states and of what is emitted)
-    -> (new states, what is emitted, gradients of constants, of leaves and of states).
+    -> (new states, what is emitted, gradients of constants, of leaves and of states),
+
+    all of them flat, and `code` is the same as Python.
     """
 
     names: tuple[str, ...]
-    early: fx.GraphModule
+    early: Code
     joint: fx.Graph
+    code: Code
     constants: tuple[tuple[int, ...], ...]
     batch: int
 
@@ -91,12 +95,8 @@ def trace(cell: Cell, shapes: Shapes) -> Traced:
     """The trace of `cell`, or Unsupported with what it cannot be traced for."""
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         values = real_values(cell)
-        step = _Step(cell, shapes)
+        flat = _flat(cell, shapes, tuple(values))
         B = _batch(values.values(), shapes)
-
-        def flat(values_now: list[Tensor], leaves: list[Tensor], fields: list[Tensor]) -> Any:
-            named = {f"cell.{n}": a for n, a in zip(values, values_now, strict=True)}
-            return functional_call(step, named, (leaves, fields))
 
         leaves, fields = _random(shapes, B, 1)
         graph = _traced(functionalize(flat), (list(values.values()), leaves, fields))
@@ -116,10 +116,29 @@ def trace(cell: Cell, shapes: Shapes) -> Traced:
         c = [torch.ones(z, dtype=shapes.dtype) for z in constants]
         d = [torch.ones_like(a) for a in late(*c, *leaves, *fields)]
         both = _traced(functionalize(joint), (c, leaves, fields, d), decompositions())
+        both.graph.set_codegen(fx.graph.CodeGen())  # whose inputs and outputs are not nested
         both.graph.eliminate_dead_code()
-        traced = Traced(tuple(values), early, both.graph, constants, B)
-        _check_agreement(flat, traced, fx.GraphModule(both, both.graph), list(values.values()), shapes)
+        traced = Traced(tuple(values), Code.of(early.graph, early), both.graph, Code.of(both.graph, both), constants, B)
+        _check_agreement(flat, traced.early, traced.code, B, list(values.values()), shapes)
     return traced
+
+
+def check_agreement(cell: Cell, shapes: Shapes, names: tuple[str, ...], early: Code, joint: Code, batch: int) -> None:
+    """Raises Unsupported where a trace that was made before differs from what the cell's ``step`` does now."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        values = real_values(cell)
+        _check_agreement(_flat(cell, shapes, names), early, joint, batch, [values[n] for n in names], shapes)
+
+
+def _flat(cell: Cell, shapes: Shapes, names: Sequence[str]) -> Callable[..., Any]:
+    """``step`` and ``emit`` of the values of parameters and buffers, of leaves and of fields."""
+    step = _Step(cell, shapes)
+
+    def flat(values: Sequence[Tensor], leaves: Sequence[Tensor], fields: Sequence[Tensor]) -> Any:
+        named = {f"cell.{n}": a for n, a in zip(names, values, strict=True)}
+        return functional_call(step, named, (leaves, fields))
+
+    return flat
 
 
 def _batch(values: Any, shapes: Shapes) -> int:
@@ -197,13 +216,13 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _check_agreement(
-    flat: Callable[..., Any], traced: Traced, joint: fx.GraphModule, values: list[Tensor], shapes: Shapes
+    flat: Callable[..., Any], early: Code, joint: Code, batch: int, values: list[Tensor], shapes: Shapes
 ) -> None:
     """Raises Unsupported where the trace, on other numbers, differs from autograd through ``step``.
 
     That is the case for what a trace does not see: numpy, torch.no_grad, an autograd.Function with its own backward.
     """
-    leaves, fields = _random(shapes, traced.batch, 2)
+    leaves, fields = _random(shapes, batch, 2)
     given = [a.detach().requires_grad_(a.is_floating_point()) for a in (*values, *leaves, *fields)]
     V, L = len(values), len(leaves)
     torch.manual_seed(4)  # what is drawn of parameters alone, weight drop, is drawn twice alike
@@ -215,15 +234,17 @@ def _check_agreement(
     grads = torch.autograd.grad(total, tracked, allow_unused=True, materialize_grads=True)
 
     torch.manual_seed(4)
-    constants = traced.early(*given[:V])
-    got, (d_constants, *d_rest) = joint([a.detach() for a in constants], leaves, fields, d)
+    constants = early(*given[:V])
+    out = joint(*(a.detach() for a in constants), *leaves, *fields, *d)
+    W, C = len(wanted), len(constants)
+    got, d_constants, d_rest = out[:W], out[W : W + C], out[W + C :]
     back = sum(
         ((a * b).sum() for a, b in zip(constants, d_constants, strict=True)), torch.zeros((), requires_grad=True)
     )
     own = [a for a in given[:V] if a.requires_grad]
     d_values = torch.autograd.grad(back, own, allow_unused=True, materialize_grads=True) if own else ()
     near = 1e-3 if shapes.dtype == torch.float32 else 1e-8
-    pairs = zip([*wanted, *grads], [*got, *d_values, *(a for group in d_rest for a in group)], strict=True)
+    pairs = zip([*wanted, *grads], [*got, *d_values, *d_rest], strict=True)
     for a, b in pairs:
         scale = float(a.detach().nan_to_num(0, 0, 0).abs().max()) if a.numel() else 0.0
         if not torch.allclose(a, b, rtol=near, atol=near * (1 + scale), equal_nan=True):

@@ -1,6 +1,5 @@
 """A cell's loops on a GPU: per step its bodies' kernels and torch's products, and the autograd node around them."""
 
-import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -8,8 +7,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
+from rnnzoo.kernels.fused.code import Code
 from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
 from rnnzoo.kernels.fused.plan import Body, Columns, Loop
 from rnnzoo.kernels.fused.program import Program
@@ -31,7 +31,7 @@ class GpuProgram:
         self.bodies = print_bodies(self.plan, self.dtype == torch.float64)
         self.graphs = Graphs()
         self.lock = threading.RLock()
-        self._early: dict[torch.device, fx.GraphModule] = {}
+        self._early: dict[torch.device, Code] = {}
 
     @cached_property
     def kernels(self) -> Any:
@@ -149,12 +149,7 @@ class GpuProgram:
         if device.type == "cpu":
             return self.early
         if device not in self._early:
-            moved = copy.deepcopy(self.early)
-            for node in moved.graph.nodes:
-                node.args = fx.node.map_aggregate(node.args, lambda a: device if isinstance(a, torch.device) else a)
-                node.kwargs = fx.node.map_aggregate(node.kwargs, lambda a: device if isinstance(a, torch.device) else a)
-            moved.recompile()
-            self._early[device] = moved.to(device)
+            self._early[device] = self.early.on(device)
         return self._early[device]
 
 
