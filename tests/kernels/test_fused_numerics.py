@@ -24,6 +24,12 @@ ONE_ARGUMENT = {
     "pow": lambda x: x**1.5,
     "square": torch.square,
     "isnan": lambda x: x.isnan().to(x.dtype),
+    "log1p": torch.log1p,
+    "expm1": torch.expm1,
+    "softplus": torch.nn.functional.softplus,
+    "log2": torch.log2,
+    "exp2": torch.exp2,
+    "atan": torch.atan,
 }
 
 
@@ -59,6 +65,16 @@ def test_tanh_and_sigmoid_are_within_two_ulp_and_a_quarter_in_float32(function):
     x = everywhere()
     x = x[:, x[0] > -87] if function is torch.sigmoid else x  # below, torch's own is a denormal
     assert ulps(apply(function, x), x, function) <= 2.25
+
+
+@pytest.mark.parametrize("function", [torch.log1p, torch.expm1], ids=["log1p", "expm1"])
+def test_log1p_and_expm1_keep_their_digits_near_zero_and_reach_both_ends(function):
+    x = torch.cat([everywhere(), torch.linspace(-1, 1, 40_001)[None], torch.logspace(0, 38, 999)[None]], -1)
+    x = x[:, x[0] > -1] if function is torch.log1p else x[:, x[0] < 88.7]  # beyond, float32 has no number for it
+    assert ulps(apply(function, x), x, function) <= 5
+    assert apply(torch.log1p, torch.tensor([[-1.0, -1.5]])).tolist()[0][0] == -torch.inf
+    assert apply(torch.log1p, torch.tensor([[-1.0, -1.5]])).isnan().tolist() == [[False, True]]
+    assert apply(torch.expm1, torch.tensor([[88.8, 1e30, -1e30]])).tolist() == [[torch.inf, torch.inf, -1.0]]
 
 
 @pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid, torch.exp], ids=["tanh", "sigmoid", "exp"])

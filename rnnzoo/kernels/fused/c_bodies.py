@@ -12,7 +12,7 @@ from rnnzoo.kernels.fused.plan import Body, Loop, Store
 from rnnzoo.kernels.fused.siblings import MANY, alike, template
 
 _FUNCTIONS = """
-    exp2 log log1p log2 log10 expm1 sin cos tan asin acos atan sinh cosh asinh acosh atanh erf sqrt floor ceil trunc
+    exp2 log log2 log10 sin cos tan asin acos atan sinh cosh asinh acosh atanh erf sqrt floor ceil trunc
 """
 
 # comparisons are written so that NaN comes through maximum, minimum, relu and clamp, as it does in torch
@@ -20,6 +20,8 @@ CODE = {
     **{name: f"F({name})({{0}})" for name in _FUNCTIONS.split()},
     **{
         "exp": "ex({0})",
+        "expm1": "em({0})",
+        "log1p": "lp({0})",
         "sigmoid": "sg({0})",
         "tanh": "th({0})",
         "pow": "F(pow)({0},{1})",

@@ -22,13 +22,25 @@ void connect(void **f) { panels = f[0]; pack = f[1]; gemm = f[2]; }
 
 _SINGLE = r"""
 #define F(name) name##f
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__GLIBC__)
 #pragma omp declare simd notinbranch
 float logf(float);
 #pragma omp declare simd notinbranch
 float sinf(float);
 #pragma omp declare simd notinbranch
 float cosf(float);
+#if __GLIBC_PREREQ(2, 35)
+#pragma omp declare simd notinbranch
+float erff(float);
+#pragma omp declare simd notinbranch
+float exp2f(float);
+#pragma omp declare simd notinbranch
+float log2f(float);
+#pragma omp declare simd notinbranch
+float tanf(float);
+#pragma omp declare simd notinbranch
+float atanf(float);
+#endif
 #endif
 
 #if defined(__FMA__) || defined(__aarch64__)
@@ -54,6 +66,17 @@ static inline float ex(float x) {
   return p * power_of_two(half) * power_of_two(all - half);
 }
 static inline float sg(float x) { return 1.f / (1.f + ex(-x)); }
+/* exp(x) - 1, halved on the way: 2^128 is no float */
+static inline float em(float x) {
+  x = x < -40.f ? -40.f : x; x = x > 89.f ? 89.f : x;
+  float n = rintf(x * 1.44269504f), half = power_of_two((int32_t)n - 1);
+  return 2.f * FMA(half, series(reduced(x, n)), half - .5f);
+}
+/* log(u), u = 1 + x, times what the sum has lost of x */
+static inline float lp(float x) {
+  float u = 1.f + x, y = logf(u), d = u - 1.f;
+  return d == 0.f ? x : u == INFINITY ? u : y * (x / d);
+}
 /* e / (e + 2) with e = exp(2 |x|) - 1, which keeps its digits near 0 */
 static inline float th(float x) {
   float a = 2.f * fabsf(x); a = a > 20.f ? 20.f : a;
@@ -68,6 +91,8 @@ _DOUBLE = r"""
 static inline double ex(double x) { return exp(x); }
 static inline double sg(double x) { return 1. / (1. + exp(-x)); }
 static inline double th(double x) { return tanh(x); }
+static inline double em(double x) { return expm1(x); }
+static inline double lp(double x) { return log1p(x); }
 """
 
 _COMPARISONS = r"""
