@@ -39,6 +39,7 @@ TEXT = {
     "ode_rnn": "its state drifts between steps as if time had passed",
     "scrn": "its context forgets at one fixed rate, and its hidden units are plain",
     "sub_lstm": "its gates subtract, and what they let through is found slowly",
+    "unicornn": "as cornn, and its units meet in the next layer alone",
     "s4d": "as lru",
     "s5": "as lru",
     "lru": "it is linear: what a mark does to a number, a product, is for the layers around it",
@@ -50,7 +51,7 @@ ARGUMENTS: dict[str, dict[str, float]] = {
     "gated_antisymmetric_rnn": {"epsilon": 0.3},
     "lipschitz_rnn": {"epsilon": 0.3},
     "cornn": {"dt": 0.3, "gamma": 1.0, "epsilon": 1.0},
-    "unicornn": {"dt": 0.3},
+    "unicornn": {"dt": 2.0, "alpha": 2.0},
 }
 
 
