@@ -28,7 +28,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels import Explanation, check_kernel, choose, explain
 from rnnzoo.kernels.checkpointed import run_checkpointed
 from rnnzoo.kernels.derived import with_derived_weights
-from rnnzoo.stack import CellLike, Transform, defaults, each, layers_of, make_layers
+from rnnzoo.stack import CellLike, Transforms, defaults, each, functions, layers_of, make_layers
 from rnnzoo.transforms.resets import reset
 
 
@@ -49,7 +49,8 @@ class RNN(nn.Module):
         checkpoint_every: in training, keep of every so many steps only the state they start from, and compute them
             again in the backward (Chen et al. 2016); None keeps everything.
         transforms: what goes around every cell, the innermost first: functions Cell -> Cell, such as
-            ``[Zoneout]`` or ``[lambda cell: Zoneout(cell, 0.2)]`` of ``rnnzoo.transforms``.
+            ``[Zoneout]`` or ``[lambda cell: Zoneout(cell, 0.2)]`` of ``rnnzoo.transforms``; or their names,
+            ``"Zoneout"``, or with the arguments behind the cell ``{"Zoneout": {"p": 0.2}}``.
         connect: what goes past every layer: "residual", "highway", "dense", or what makes a module of (x, y) from
             (input_size, output_size), see ``rnnzoo.connections``. What goes past is not dropped by `dropout`.
         dilation: a layer reads its state of so many steps ago (Chang et al. 2017); or a list with one for each layer.
@@ -74,7 +75,7 @@ class RNN(nn.Module):
         *,
         kernel: str = "auto",
         checkpoint_every: int | None = None,
-        transforms: Transform | Sequence[Transform] = (),
+        transforms: Transforms = (),
         connect: str | Callable[[int, int], nn.Module] | None = None,
         dilation: int | Sequence[int] = 1,
         device: torch.device | str | None = None,
@@ -100,7 +101,7 @@ class RNN(nn.Module):
                 input_size,
                 each(hidden_size, n),
                 1 + bidirectional,
-                [transforms] if callable(transforms) else list(transforms),
+                functions(transforms),
                 each(dilation, n),
                 connect,
                 constants,

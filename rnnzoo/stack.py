@@ -1,7 +1,7 @@
 """The layers of an RNN, made from what its constructor is given, one for all layers or one for each."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -12,9 +12,11 @@ from rnnzoo.cells.registry import create
 from rnnzoo.connections import connection
 from rnnzoo.errors import RnnZooError
 from rnnzoo.transforms.dilated import Dilated
+from rnnzoo.transforms.named import named
 
 CellLike = str | type[Cell] | Callable[..., Cell]
 Transform = Callable[[Cell], Cell]
+Transforms = Transform | str | Mapping[str, Mapping[str, Any] | None] | Sequence[Any]  # of the others
 V = TypeVar("V")
 
 
@@ -33,6 +35,17 @@ def layers_of(num_layers: int | None, **given: Any) -> int:
 def each(value: V | Sequence[V], num_layers: int) -> list[V]:
     """One value for each layer."""
     return list(value) if _several(value) else [value] * num_layers  # type: ignore[arg-type,list-item]
+
+
+def functions(transforms: Transforms) -> list[Transform]:
+    """Transforms as functions of a cell, the innermost first."""
+    if isinstance(transforms, str):
+        return named({transforms: None})
+    if isinstance(transforms, Mapping):
+        return named(transforms)
+    if isinstance(transforms, Sequence):
+        return [f for each_one in transforms for f in functions(each_one)]
+    return [transforms]
 
 
 def _several(value: Any) -> bool:

@@ -33,7 +33,7 @@ class ForecastModel(nn.Module):
         level: steps whose mean difference is the shift.
         quantiles: to forecast, each in (0, 1).
         scale: what counts as one unit of difference, in the series' own.
-        constants: the cell's own arguments.
+        constants: the cell's own arguments, and further ones of the RNN.
     """
 
     def __init__(

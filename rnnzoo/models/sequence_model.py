@@ -22,7 +22,7 @@ class SequenceModel(nn.Module):
         dropout: between layers and before the head; in [0, 1).
         kernel: what runs the RNN.
         checkpoint_every: in training, keep of every so many steps only the state they start from.
-        constants: the cell's own arguments.
+        constants: the cell's own arguments, and further ones of the RNN.
 
     Raises:
         RnnZooError: an argument that the RNN cannot take.

@@ -22,7 +22,7 @@ class TokenModel(nn.Module):
         dropout: on the embeddings, between layers and before the head; in [0, 1).
         weight_drop: on the recurrent weights; in [0, 1).
         kernel: what runs the RNN.
-        constants: the cell's own arguments.
+        constants: the cell's own arguments, and further ones of the RNN.
 
     Raises:
         RnnZooError: an argument that the RNN cannot take.

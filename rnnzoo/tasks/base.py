@@ -15,9 +15,10 @@ from torchmetrics import MeanMetric, MetricCollection
 from rnnzoo import __version__
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import check_constants, find, kind, name_of
-from rnnzoo.errors import RnnZooError
+from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
+from rnnzoo.transforms.gates import bare
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
 
@@ -63,7 +64,7 @@ class Task(LightningModule):
         rnn = self.rnn
         x = self.example_input()
         explanation = rnn.explain(x, **regular(rnn, x))
-        cell = name_of(kind(rnn._cells[0][0]))
+        cell = name_of(kind(bare(rnn._cells[0][0])))
         weights = sum(p.numel() for p in self.parameters() if p.requires_grad)
         threads = f"{torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
         return (
@@ -185,6 +186,21 @@ def cell_and_constants(cell: Any, constants: dict[str, Any] | None) -> tuple[str
     cls, constants = find(cell), dict(constants or {})
     check_constants(cls, constants)
     return name_of(cls), constants
+
+
+RNN_ARGS = ("transforms", "connect", "dilation")
+
+
+def rnn_options(given: dict[str, Any] | None) -> dict[str, Any]:
+    """Further arguments of the RNN, by their names there.
+
+    Raises:
+        RnnZooError: one that is not in `RNN_ARGS`.
+    """
+    for name in given or {}:
+        if name not in RNN_ARGS:
+            raise RnnZooError(f"rnn_args has {name!r}{did_you_mean(name, RNN_ARGS)} it may have: {', '.join(RNN_ARGS)}")
+    return dict(given or {})
 
 
 def contradictions(saved: Mapping[str, Any], given: Mapping[str, Any], may_change: frozenset[str]) -> list[str]:

@@ -11,7 +11,7 @@ from rnnzoo.data.windows import Window
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.rnn import RNN
-from rnnzoo.tasks.base import Schedule, Task, cell_and_constants
+from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
 
 
 class Forecaster(Task):
@@ -26,6 +26,7 @@ class Forecaster(Task):
             difference from one season before; from the data on the command line.
         cell: a cell's registered name or import path.
         cell_args: the cell's own arguments.
+        rnn_args: further arguments of the RNN: "transforms" by name, {"Zoneout": {"p": 0.1}}, "connect" and "dilation".
         hidden_size: features of the hidden state.
         num_layers: cells on top of each other.
         dropout: between layers and before the head; in [0, 1).
@@ -47,6 +48,7 @@ class Forecaster(Task):
         scaling: dict[str, float],
         cell: str = "gru",
         cell_args: dict[str, Any] | None = None,
+        rnn_args: dict[str, Any] | None = None,
         hidden_size: int = 64,
         num_layers: int = 1,
         dropout: float = 0.0,
@@ -78,6 +80,7 @@ class Forecaster(Task):
             quantiles=quantiles,
             scale=self.scale,
             **constants,
+            **rnn_options(rnn_args),
         )
         self.register_buffer("quantiles", torch.tensor(quantiles), persistent=False)
         self.median = quantiles.index(0.5)

@@ -15,7 +15,7 @@ from rnnzoo.data.vocabulary import Vocabulary
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.token_model import TokenModel
 from rnnzoo.rnn import RNN
-from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, contradictions
+from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, contradictions, rnn_options
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.carried_state import CarriedState
 
@@ -29,6 +29,7 @@ class LanguageModel(Task):
         vocabulary: the characters, in the order of their numbers; from the data on the command line.
         cell: a cell's registered name or import path.
         cell_args: the cell's own arguments.
+        rnn_args: further arguments of the RNN: "transforms" by name, {"Zoneout": {"p": 0.1}}, "connect" and "dilation".
         embedding_size: features of a character's embedding.
         hidden_size: features of the hidden state.
         num_layers: cells on top of each other.
@@ -53,6 +54,7 @@ class LanguageModel(Task):
         vocabulary: list[str],
         cell: str = "lstm",
         cell_args: dict[str, Any] | None = None,
+        rnn_args: dict[str, Any] | None = None,
         embedding_size: int = 64,
         hidden_size: int = 256,
         num_layers: int = 1,
@@ -79,6 +81,7 @@ class LanguageModel(Task):
             weight_drop=weight_drop,
             kernel=kernel,
             **constants,
+            **rnn_options(rnn_args),
         )
         self.carry_state = carry_state
         self._carried = CarriedState(self.model.rnn)

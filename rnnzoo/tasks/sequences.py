@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from rnnzoo.data.examples import Examples
 from rnnzoo.models.sequence_model import SequenceModel
 from rnnzoo.rnn import RNN
-from rnnzoo.tasks.base import Schedule, Task, cell_and_constants
+from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
 
 
 class SequenceTask(Task):
@@ -28,6 +28,7 @@ class SequenceTask(Task):
             line.
         cell: a cell's registered name or import path.
         cell_args: the cell's own arguments.
+        rnn_args: further arguments of the RNN: "transforms" by name, {"Zoneout": {"p": 0.1}}, "connect" and "dilation".
         hidden_size: features of the hidden state.
         num_layers: cells on top of each other.
         dropout: between layers and before the head; in [0, 1).
@@ -49,6 +50,7 @@ class SequenceTask(Task):
         problem: dict[str, float],
         cell: str = "lstm",
         cell_args: dict[str, Any] | None = None,
+        rnn_args: dict[str, Any] | None = None,
         hidden_size: int = 128,
         num_layers: int = 1,
         dropout: float = 0.0,
@@ -73,6 +75,7 @@ class SequenceTask(Task):
             kernel=kernel,
             checkpoint_every=checkpoint_every,
             **constants,
+            **rnn_options(rnn_args),
         )
         torch.nn.init.constant_(self.model.head.bias, self.constant)  # how to find a constant is not the question
         self.figure = "accuracy" if self.classes else "mse"

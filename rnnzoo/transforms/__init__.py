@@ -4,6 +4,7 @@ from rnnzoo.transforms.around import Around
 from rnnzoo.transforms.dilated import Dilated
 from rnnzoo.transforms.gates import LayerNormGates, MultiplicativeIntegration
 from rnnzoo.transforms.initial_state import LearnedInitialState
+from rnnzoo.transforms.named import named
 from rnnzoo.transforms.recurrent_dropout import RecurrentDropout
 from rnnzoo.transforms.resets import Resets
 from rnnzoo.transforms.variational import VariationalDropout
@@ -20,5 +21,6 @@ __all__ = [
     "Resets",
     "VariationalDropout",
     "Zoneout",
+    "named",
     "weight_drop",
 ]

@@ -14,6 +14,7 @@ from rnnzoo.data import CharTextData, StreamBatch
 from rnnzoo.tasks import LanguageModel, load_task
 from rnnzoo.tasks.language_modeling import sample
 from rnnzoo.training import CarriedState
+from rnnzoo.transforms import Dilated, VariationalDropout, Zoneout
 
 LETTERS = list("abcdefg\n")
 SIZES = {"embedding_size": 5, "hidden_size": 6}
@@ -269,3 +270,31 @@ def test_after_every_step_of_the_optimizer_a_cell_keeps_its_parameters_in_their_
     assert u.abs().max() <= 1
     assert (u < 1).any()  # it moved, and what would have gone beyond stays at the border
     assert (u == 1).any()
+
+
+def test_what_goes_around_a_cell_and_past_a_layer_is_named_and_kept_in_the_checkpoint(text, tmp_path):
+    around = {"Zoneout": {"p": {"c": 0.2}}, "VariationalDropout": {"input_p": 0.1}}
+    args = {"transforms": around, "connect": "residual", "dilation": [1, 2]}
+    lm = model(num_layers=2, rnn_args=args, embedding_size=6, learning_rate=1e-2)
+    inner = lm.rnn.layers[0][0]
+    assert isinstance(inner, VariationalDropout) and isinstance(inner.cell, Zoneout)  # the innermost first
+    assert inner.cell.p == {"c": 0.2}
+    assert isinstance(lm.rnn.layers[1][0], Dilated) and len(lm.rnn.connections) == 2
+    assert lm.report().startswith("lstm, 2 x 6 units")
+    quiet(max_steps=3).fit(lm, text)
+    trainer = quiet()
+    trainer.strategy.connect(lm)
+    trainer.save_checkpoint(tmp_path / "around.ckpt")
+    again = load_task(str(tmp_path / "around.ckpt"))
+    tokens = torch.randint(len(LETTERS), (2, 9))
+    assert (again.eval()(tokens)[0] == lm.eval()(tokens)[0]).all()
+    assert again.hparams["rnn_args"] == args
+
+
+def test_transforms_may_be_a_name_or_several():
+    for given in ("Zoneout", ["Zoneout"], {"Zoneout": None}, [{"rnnzoo.transforms.Zoneout": {"p": 0.1}}]):
+        assert RNN("gru", 3, 4, transforms=given).layers[0][0].p == {"h": 0.1}
+    with pytest.raises(RnnZooError, match=r"transform 'Dilated' needs a value for 'dilation'"):
+        RNN("gru", 3, 4, transforms="Dilated")
+    with pytest.raises(RnnZooError, match=r"'rnnzoo.RNN' must be a subclass of rnnzoo.transforms.Around, not"):
+        RNN("gru", 3, 4, transforms="rnnzoo.RNN")
