@@ -20,7 +20,7 @@ def named(given: Mapping[str, Mapping[str, Any] | None]) -> list[Callable[[Cell]
     Raises:
         RnnZooError: an unknown name, or an argument that the transform does not have or lacks.
     """
-    found = []
+    found: list[Callable[[Cell], Cell]] = []
     for name, more in given.items():
         if not isinstance(more, Mapping | None):
             raise RnnZooError(

@@ -46,7 +46,7 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
         ("--model.rnn_args.dilation=0", ["dilation must be a whole number of at least 1", "not 0"]),
         ('--model.rnn_args.transforms={"Zoneot": {}}', ["unknown transform 'Zoneot'", "did you mean 'Zoneout'?"]),
         ('--model.rnn_args.transforms={"Zoneout": {"q": 1}}', ["transform 'Zoneout' has no argument 'q'", "it has: p"]),
-        ('--model.rnn_args.transforms={"Zoneout": 0.1}', ["'Zoneout' must have a mapping", "not 0.1"]),
+        ('--model.rnn_args.transforms={"Zoneout": 0.1}', ["'Zoneout' must have a mapping of arguments", "not 0.1"]),
         ('--model.rnn_args.transforms={"Zoneout": {"p": 2}}', ["zoneout's p must be a probability", "not 2"]),
         ("--model.rnn_args.transforms=a_lab.Mine", ["transform 'a_lab.Mine' cannot be imported", "No module"]),
         ("--model.learning_rate=nan", ["learning_rate", "nan"]),

@@ -277,9 +277,11 @@ def test_what_goes_around_a_cell_and_past_a_layer_is_named_and_kept_in_the_check
     args = {"transforms": around, "connect": "residual", "dilation": [1, 2]}
     lm = model(num_layers=2, rnn_args=args, embedding_size=6, learning_rate=1e-2)
     inner = lm.rnn.layers[0][0]
-    assert isinstance(inner, VariationalDropout) and isinstance(inner.cell, Zoneout)  # the innermost first
+    assert isinstance(inner, VariationalDropout)
+    assert isinstance(inner.cell, Zoneout)  # the innermost first
     assert inner.cell.p == {"c": 0.2}
-    assert isinstance(lm.rnn.layers[1][0], Dilated) and len(lm.rnn.connections) == 2
+    assert isinstance(lm.rnn.layers[1][0], Dilated)
+    assert len(lm.rnn.connections) == 2
     assert lm.report().startswith("lstm, 2 x 6 units")
     quiet(max_steps=3).fit(lm, text)
     trainer = quiet()
