@@ -23,9 +23,7 @@ def named(given: Mapping[str, Mapping[str, Any] | None]) -> list[Callable[[Cell]
     found: list[Callable[[Cell], Cell]] = []
     for name, more in given.items():
         if not isinstance(more, Mapping | None):
-            raise RnnZooError(
-                f"transform {name!r} must have a mapping of its arguments, such as {{p: 0.1}}, not {more!r}"
-            )
+            raise RnnZooError(f"transform {name!r} must have a mapping of arguments, such as {{p: 0.1}}, not {more!r}")
         transform, arguments = _find(name), dict(more or {})
         _check(name, transform, arguments)
         found.append(partial(transform, **arguments))
