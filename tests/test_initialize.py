@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from oracles import ORACLES
+from torch.utils._pytree import tree_map
 
 from rnnzoo import RNN, RnnZooError, create, list_cells
 from rnnzoo.initialize import chrono_, forget_bias_, identity_, orthogonal_recurrence_
@@ -69,3 +71,34 @@ def test_rows_say_what_every_gate_is_for():
     for name, cls in list_cells().items():
         assert len(cls.rows) in (0, cls.gates), name
         assert set(cls.rows) <= {"keep", "write", "new", "read", "reset"}, name
+
+
+NAMED = [name for name, cls in list_cells().items() if {"keep", "write"} & set(cls.rows)]
+
+
+def test_most_gated_cells_say_what_their_gates_are_for():
+    assert len(NAMED) > 30
+    assert {"lstmp", "layernorm_lstm", "mogrifier_lstm", "slstm", "mgu", "minlstm", "mut3"} <= set(NAMED)
+
+
+MOVES = {"nig": "it has no gate before what it writes", "ode_rnn": "its state moves between the steps too"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if name not in MOVES])
+def test_gates_that_keep_and_do_not_write_leave_a_memory_as_it_is_and_the_others_do_not(name):
+    cell = create(name, 5, 5)
+    assert len(cell.bias_ih) == 5 * len(cell.rows)
+    inputs = {n: make(1, 7).float() for n, make in ORACLES[name].inputs.items()}
+    s = cell.initial_state(7, torch.empty(0))
+    old = type(s)(*(a + torch.randn_like(a) / 2 if a.is_floating_point() else a for a in s))
+    x = torch.randn(1, 7, 5)
+    changes = []
+    for b in (30.0, -30.0):
+        with torch.no_grad():
+            for part, bias in zip(cell.rows, cell.bias_ih.chunk(len(cell.rows)), strict=True):
+                bias.fill_({"keep": b, "write": -b}.get(part, 0.3))
+            new = cell.step(tree_map(lambda u: u[0], cell.project(x, **inputs)), old)
+        fields = [(f, a) for f, a in zip(new, old, strict=True) if f.is_floating_point()]
+        changes.append(min((f - a).abs().max().item() for f, a in fields))
+    assert changes[0] < 1e-5
+    assert changes[1] > 1e-3

@@ -74,6 +74,7 @@ class GatedAntisymmetricRNN(AntisymmetricRNN):
     """
 
     gates = 2
+    rows = ("write", "new")
 
     def update(self, wx: Tensor, rh: Tensor, s: Hidden) -> Hidden:
         z, n = wx.chunk(2, -1)

@@ -64,6 +64,7 @@ class LayerNormLSTM(_LayerNormed):
     """
 
     gates, State = 4, HiddenCell
+    rows = ("write", "keep", "new", "read")
     gain_c: Tensor
     bias_c: Tensor | None
 
@@ -101,6 +102,7 @@ class LayerNormGRU(_LayerNormed):
     """
 
     gates, State = 3, Hidden
+    rows = ("reset", "keep", "new")
     bias_hn: Tensor | None
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:

@@ -115,6 +115,7 @@ class GILR(LinearCell):
     """
 
     gates, State = 2, Hidden
+    rows = ("keep", "new")
 
     def __init__(self, input_size: int, hidden_size: int, *, activation: str = "tanh", bias: bool = True):
         super().__init__(input_size, hidden_size, bias=bias)
@@ -166,6 +167,7 @@ class MinLSTM(LinearCell):
     """
 
     gates, State = 3, Hidden
+    rows = ("keep", "write", "new")
 
     def reset_parameters(self) -> None:
         like_linear_(self)
@@ -200,6 +202,7 @@ class HGRN(LinearCell):
     """
 
     gates, State = 2, Hidden
+    rows = ("keep", "new")
 
     def __init__(self, input_size: int, hidden_size: int, *, lower_bound: float = 0.0, bias: bool = True):
         super().__init__(input_size, hidden_size, bias=bias)

@@ -72,6 +72,7 @@ class LSTMP(GatedCell):
     """
 
     gates, State = 4, HiddenCell
+    rows = ("write", "keep", "new", "read")
     weight_hr: Tensor
 
     def __init__(self, input_size: int, hidden_size: int, *, proj_size: int | None = None, bias: bool = True):

@@ -64,6 +64,7 @@ class MogrifierLSTM(GatedCell):
     """
 
     gates, State, hidden_bias = 4, HiddenCell, False
+    rows = ("write", "keep", "new", "read")
 
     def __init__(self, input_size: int, hidden_size: int, *, rounds: int = 5, rank: int = 0, bias: bool = True):
         for name, value in (("rounds", rounds), ("rank", rank)):
@@ -181,6 +182,7 @@ class WMCLSTM(GatedCell):
     """
 
     gates, State, hidden_bias = 4, HiddenCell, False
+    rows = ("write", "keep", "new", "read")
     weight_ch: Tensor
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...] | None]:
@@ -207,6 +209,7 @@ class ResidualLSTM(GatedCell):
     """
 
     gates, State, hidden_bias = 4, HiddenCell, False
+    rows = ("write", "keep", "new", "read")
     vectors = ("p_i", "p_f", "p_o")
     p_i: Tensor
     p_f: Tensor

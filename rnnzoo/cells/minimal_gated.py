@@ -20,6 +20,7 @@ class MGU(GatedCell):
     """
 
     gates, State, hidden_bias = 2, Hidden, False
+    rows = ("write", "new")
 
     def reset_parameters(self) -> None:
         glorot_and_orthogonal_(self.weight_ih, self.weight_hh, self.bias_ih)

@@ -105,6 +105,9 @@ class MUT3(GatedCell):
     """
 
     gates, State, hidden_bias = 3, Hidden, False
+    rows = ("write", "reset", "new")
+    rows = ("write", "reset", "new")
+    rows = ("write", "reset", "new")
 
     def step(self, u: Tensor, s: Hidden) -> Hidden:
         (wx_z, wx_r, wx_n), (R_z, R_r, R_h) = u.chunk(3, -1), self.weight_hh.chunk(3)

@@ -26,6 +26,7 @@ class SGU(GatedCell):
     """
 
     gates, State, hidden_bias = 2, Hidden, False
+    rows = ("reset", "write")
 
     def reset_parameters(self) -> None:
         glorot_and_orthogonal_(self.weight_ih, self.weight_hh, self.bias_ih)

@@ -43,6 +43,7 @@ class SLSTM(GatedCell):
     """
 
     gates, State, hidden_bias = 4, NormalizedState, False
+    rows = ("write", "keep", "new", "read")
 
     def __init__(self, input_size: int, hidden_size: int, *, heads: int = 1, bias: bool = True):
         if at_least_one("hidden_size", hidden_size) % at_least_one("heads", heads):

@@ -24,6 +24,7 @@ class UGRNN(GatedCell):
     """
 
     gates, State, hidden_bias = 2, Hidden, False
+    rows = ("new", "keep")
 
     def reset_parameters(self) -> None:
         glorot_and_orthogonal_(self.weight_ih, self.weight_hh, self.bias_ih)
@@ -107,6 +108,7 @@ class LiGRU(GatedCell):
     """
 
     gates, State, hidden_bias = 2, Hidden, False
+    rows = ("new", "keep")
     gain: Tensor | None
     running_mean: Tensor
     running_var: Tensor
