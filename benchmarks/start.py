@@ -3,15 +3,30 @@
     python benchmarks/start.py
 
 Whole processes, interleaved, medians and spread: ``rnnzoo --help``, ``rnnzoo cells`` beside a bare ``import torch``,
-and the bundled corpus from ``import`` done to its first batch.
+the bundled corpus from ``import`` done to its first batch, and the first training step of a layer of 128 units by
+``fused`` in a new process, beyond its second: with an empty cache, traced and compiled, and from the cache.
 """
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROUNDS = 7
+FIRST = """
+import sys, time, torch
+torch.set_num_threads(1)
+from rnnzoo import RNN
+rnn, x, seconds = RNN(sys.argv[1], 128, 128, kernel="fused"), torch.randn(16, 8, 128), []
+for _ in range(2):
+    start = time.perf_counter()
+    rnn(x)[0].sum().backward()
+    seconds.append(time.perf_counter() - start)
+print(seconds[0] - seconds[1])
+"""
+CELLS = ("lstm", "mogrifier_lstm", "nas_cell", "fast_slow_rnn")
 LOAD = """
 import time
 from rnnzoo.data import CharTextData
@@ -35,8 +50,20 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
         done = subprocess.run([sys.executable, "-c", LOAD], check=True, capture_output=True, text=True)
         seconds["corpus to first batch"].append(float(done.stdout))
+        first_calls(seconds)
     for name, values in seconds.items():
-        print(f"{name:22} {statistics.median(values):.2f} s  ({min(values):.2f} to {max(values):.2f})")
+        print(f"{name:40} {statistics.median(values):.2f} s  ({min(values):.2f} to {max(values):.2f})")
+
+
+def first_calls(seconds: dict[str, list[float]]) -> None:
+    """A round of first training steps, into `seconds`."""
+    for cell in CELLS:
+        with tempfile.TemporaryDirectory() as folder:
+            for how in ("nothing kept", "from the cache"):
+                command = [sys.executable, "-c", FIRST, cell]
+                env = os.environ | {"RNNZOO_CACHE": folder}
+                done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+                seconds.setdefault(f"first step of {cell}, {how}", []).append(float(done.stdout))
 
 
 if __name__ == "__main__":
