@@ -17,6 +17,8 @@ class RAN(GatedCell):
     c_t = σ(i) n + σ(f) c_{t-1}
     h_t = tanh(c_t), or c_t
 
+    b starts from zero, as in the authors' code; W and R as torch's modules, from U(-1/√H, 1/√H), our choice.
+
     Args:
         identity: h_t = c_t, the paper's second form.
     """
@@ -33,6 +35,11 @@ class RAN(GatedCell):
             "weight_hh": (2 * H, H),
             "bias_ih": (2 * H,) if self.bias else None,
         }
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.bias_ih is not None:
+            nn.init.zeros_(self.bias_ih)
 
     def project(self, x: Tensor, **inputs: Tensor) -> Tensor:
         b = None if self.bias_ih is None else F.pad(self.bias_ih, (self.hidden_size, 0))  # the content has none
@@ -109,6 +116,8 @@ class LRN(Cell):
     p, q, v = W x_t + b
     h_t = g(σ(p + h_{t-1}) v + σ(q - h_{t-1}) h_{t-1}),   g tanh or identity
 
+    As in the authors' code, W starts as Glorot & Bengio 2010 have it, its three blocks as one matrix, and b from zero.
+
     Args:
         identity: the paper's second form, whose state has no bound.
     """
@@ -118,6 +127,11 @@ class LRN(Cell):
     def __init__(self, input_size: int, hidden_size: int, *, identity: bool = False, bias: bool = True):
         super().__init__(input_size, hidden_size, bias=bias)
         self.identity = identity
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight_ih)
+        if self.bias_ih is not None:
+            nn.init.zeros_(self.bias_ih)
 
     def step(self, u: Tensor, s: Hidden) -> Hidden:
         p, q, v = u.chunk(3, -1)

@@ -17,8 +17,8 @@ class AntisymmetricRNN(GatedCell):
     A = M - Mᵀ - γ I
     h_t = h_{t-1} + ε tanh(W x_t + A h_{t-1} + b)
 
-    M is `weight_hh`, of which H (H - 1) / 2 numbers have an effect. As in the paper, M starts from N(0, 1/H), W from
-    N(0, 1/I) and b from zero.
+    M is `weight_hh`, of which H (H - 1) / 2 numbers have an effect. As in the paper, M starts from N(0, σ²/H), which
+    tunes σ, here 1, W from N(0, 1/I) and b from zero.
 
     Args:
         epsilon: ε, the size of a step; the paper tries 0.001 to 1.

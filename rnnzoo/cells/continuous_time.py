@@ -315,8 +315,9 @@ class ODERNN(GRU):
     n = tanh(W_n x_t + b_n + r (R_n h' + d_n))
     h_t = (1 - z) n + z h'
 
-    Euler's method, as in the authors' code, whose GRU has gates of two layers. The equation's weights start from
-    N(0, 0.1²) and its biases from zero, as there; the rest as nn.GRU's.
+    Euler's method, as in the authors' code, whose equation has one more layer, and whose GRU has gates and a candidate
+    of two, the candidate without its last tanh. The equation's weights start from N(0, 0.1²) and its biases from zero,
+    as there; the rest as nn.GRU's.
 
     Args:
         ode_units: U, the rows of W_1.

@@ -35,7 +35,7 @@ class LSTM1997(GatedCell):
 
     Blocks of one memory cell, and gates that see no gates: `fgr` has that. With tanh in both places it is `nfg` with
     no peepholes. Starts from U(-0.1, 0.1), but for b_o = -1: the paper's means against cells that serve as biases
-    early on.
+    early on, where it differs from block to block.
     """
 
     gates, State, hidden_bias = 3, HiddenCell, False

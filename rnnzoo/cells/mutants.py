@@ -13,6 +13,7 @@ class _Embedded(GatedCell):
     """A mutant that adds x itself, an embedding of H features, to a sum; W x in its place takes any x."""
 
     gates, State, hidden_bias = 3, Hidden, False
+    rows = ("write", "reset", "new")
 
     def __init__(self, input_size: int, hidden_size: int, *, raw_input: bool = False, bias: bool = True):
         if raw_input and input_size != hidden_size:
@@ -105,8 +106,6 @@ class MUT3(GatedCell):
     """
 
     gates, State, hidden_bias = 3, Hidden, False
-    rows = ("write", "reset", "new")
-    rows = ("write", "reset", "new")
     rows = ("write", "reset", "new")
 
     def step(self, u: Tensor, s: Hidden) -> Hidden:

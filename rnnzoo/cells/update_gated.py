@@ -159,6 +159,7 @@ class LightRU(GatedCell):
     h_t = (1 - f) h_{t-1} + f tanh(W_h x_t)
 
     Called LRU in the paper, as the linear recurrent unit is, and f a forget gate, though it weighs what is new.
+    Starts as torch's modules do, our choice.
     """
 
     gates, State, hidden_bias = 2, Hidden, False
@@ -232,7 +233,7 @@ class MinimalRNN(GatedCell):
     u = σ(R h_{t-1} + Z z + d)
     h_t = u h_{t-1} + (1 - u) z
 
-    R and Z, the paper's U_h and U_z, start orthogonal, W Glorot, b = d = 0.
+    R and Z, the paper's U_h and U_z, start orthogonal, W Glorot, b = d = 0, our choice.
     """
 
     gates, State = 1, Hidden
