@@ -149,7 +149,8 @@ def _import(path: str) -> type[Cell]:
         raise RnnZooError(f"cell {path!r} cannot be used: importing {module_name} raised {reason}") from error
     found = getattr(module, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Cell)):
-        there = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Cell) and v is not Cell]
+        kinds = {n: v for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Cell)}
+        there = [n for n, v in kinds.items() if v.__module__ == module.__name__]
         what = f"is a {type(found).__name__}, not a Cell class" if found is not None else "does not exist"
         has = f"{did_you_mean(attribute, there)} the cells in that module: {', '.join(there) or 'none'}"
         raise RnnZooError(f"cell {path!r} cannot be used: {module_name}.{attribute} {what}{has}")

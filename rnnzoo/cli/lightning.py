@@ -240,6 +240,8 @@ def with_own_config(args: list[str]) -> list[str]:
         config = Path(path).parent.parent / "config.yaml"
         if path and Path(path).is_file() and config.is_file():
             return ["--config", str(config), *args]
+        if path:
+            read_checkpoint(path, "ckpt_path")  # what is wrong with it comes before what else is missing
     return args
 
 
