@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
+from rnnzoo.kernels.fused.memory import BLOCKS
+
 SAMPLE = 0.002  # seconds that a sample takes at least: short calls are repeated in it
 MOST = 1000
+CROWD = 8  # contenders: with more, memory that waits for one's next call is given back in another's time
 WARM = 2  # rounds that do not count; the last of them says how often to repeat a call
 
 
@@ -26,6 +29,9 @@ class Contender:
     def sample(self, number: int) -> float:
         """Seconds a call, over `number` calls."""
         raise NotImplementedError(f"{type(self).__name__} cannot be timed")
+
+    def settle(self) -> None:
+        """Comes before a sample among a crowd: as if nobody else had been at work."""
 
     def runs(self) -> str:
         """The kernel that "auto" took."""
@@ -60,6 +66,10 @@ class Local(Contender):
         synchronise(self.device)
         return (time.perf_counter() - start) / number
 
+    def settle(self) -> None:
+        BLOCKS.give_back()
+        self.call()
+
     def peak_memory(self) -> float | None:
         if self.device.type != "cuda":
             return None
@@ -92,6 +102,8 @@ def interleaved(
         for k in range(-WARM, rounds):
             for turn in range(len(contenders)):
                 j = (turn + k) % len(contenders)  # nobody is the first of every round
+                if len(contenders) > CROWD:
+                    contenders[j].settle()
                 seconds = contenders[j].sample(numbers[j])
                 if k >= 0:
                     taken[j].append(1e3 * seconds)

@@ -11,7 +11,7 @@ import torch
 from rnnzoo.benchmark.measure import Job, contender_of
 from rnnzoo.benchmark.onnx_peer import onnx_session
 from rnnzoo.benchmark.peers import PEERS
-from rnnzoo.benchmark.rounds import Contender, interleaved, spread
+from rnnzoo.benchmark.rounds import CROWD, Contender, interleaved, spread
 from rnnzoo.benchmark.setting import WHAT, Data, Setting
 from rnnzoo.cells import GatedCell, Hidden
 from rnnzoo.cells.registry import _CELLS, find, list_cells
@@ -274,6 +274,24 @@ def test_contenders_take_turns_and_short_calls_are_repeated():
     assert len(ticks) == 5
     assert [{name for name, _ in turns[k : k + 2]} for k in range(0, 10, 2)] == [{"a", "b"}] * 5
     assert {(name, number) for name, number in turns[4:]} == {("a", 20), ("b", 1)}
+
+
+def test_a_contender_settles_before_its_turn_in_a_crowd_alone():
+    done = []
+
+    class Settling(Contender):
+        def settle(self):
+            done.append("settle")
+
+        def sample(self, number):
+            done.append("sample")
+            return 1.0
+
+    interleaved([Settling() for _ in range(CROWD)], 1)
+    assert set(done) == {"sample"}
+    done.clear()
+    interleaved([Settling() for _ in range(CROWD + 1)], 1)
+    assert done == ["settle", "sample"] * (3 * (CROWD + 1))
 
 
 def test_the_spread_is_half_the_distance_of_the_quartiles():

@@ -35,6 +35,17 @@ def test_what_has_waited_long_is_given_back():
     assert list(blocks._blocks) == [4 * (N + 1)]
 
 
+def test_what_nobody_holds_is_given_back_when_asked():
+    blocks = Blocks()
+    held = blocks.empty(N, torch.float32)
+    blocks.empty(N + 1, torch.float32)
+    blocks.give_back()
+    assert list(blocks._blocks) == [4 * N]
+    del held
+    blocks.give_back()
+    assert not blocks._blocks
+
+
 def test_a_block_made_in_inference_mode_serves_training():
     blocks = Blocks()
     with torch.inference_mode():

@@ -39,6 +39,14 @@ class Blocks:
             self._give_back()
         return tensor
 
+    def give_back(self) -> None:
+        """Drops every block in which no tensor lies."""
+        with self._lock:
+            for size, blocks in list(self._blocks.items()):
+                self._blocks[size] = [(block, used) for block, used in blocks if not _free(block)]
+                if not self._blocks[size]:
+                    del self._blocks[size]
+
     def _give_back(self) -> None:
         """Drops what has waited too long."""
         old = self._requests - _WAIT
