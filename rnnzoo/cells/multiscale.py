@@ -91,7 +91,7 @@ class LEM(GatedCell):
     the authors' code.
 
     Args:
-        dt: Δt, the longest time step; convex, and so bounded, up to 1.
+        dt: Δt, the longest time step, which the paper tunes: small for long memory; convex, and so bounded, up to 1.
 
     Raises:
         RnnZooError: `dt` not above 0.
