@@ -103,14 +103,8 @@ def test_layers_that_do_not_fit_together_are_named():
     refuses("dilation must have one entry for each of the 1 layers, not 2", RNN, "lstm", I, H, 1, dilation=[1, 2])
     refuses("hidden_size must be a whole number of at least 1, not 0", RNN, "lstm", I, [4, 0])
     refuses("num_layers must be a whole number of at least 1, not 0", RNN, [], I, H, 0)
-    refuses(
-        "transforms must be functions of a cell, such as Zoneout, not 'zoneout'",
-        RNN,
-        "lstm",
-        I,
-        H,
-        transforms=["zoneout"],
-    )
+    refuses("unknown transform 'zoneout'; did you mean 'Zoneout'?", RNN, "lstm", I, H, transforms=["zoneout"])
+    refuses("transforms must be functions of a cell, such as Zoneout, not 3", RNN, "lstm", I, H, transforms=[3])
     refuses(
         "a transform, called with a cell, must make a Cell, not None", RNN, "lstm", I, H, transforms=lambda cell: None
     )
