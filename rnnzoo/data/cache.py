@@ -1,8 +1,6 @@
 """Encoded text in the user's cache folder: keyed by content, written aside and renamed, checked when read."""
 
-import os
 import pickle
-import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from rnnzoo.cache import written_aside
 
 _LAYOUT = 1  # of the file; another one is another key
 
@@ -58,11 +58,5 @@ def _read(path: Path) -> EncodedText | None:
 def _write(path: Path, text: EncodedText) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"ids": torch.from_numpy(text.ids), "characters": text.characters, "checksum": zlib.crc32(text.ids.data)}
-    handle, aside = tempfile.mkstemp(prefix=path.stem, suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    with written_aside(path) as made:
+        torch.save(content, made)

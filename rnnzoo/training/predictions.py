@@ -1,7 +1,6 @@
 """Predictions as a Parquet file: one row a prediction, in the order of the data, whatever the number of processes."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from rnnzoo.cache import written_aside
 from rnnzoo.errors import RnnZooError
 
 
@@ -57,18 +57,5 @@ class ParquetPredictions(Callback):
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Writes a table aside and renames it."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        pq.write_table(table, aside)
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with written_aside(path) as made:
+        pq.write_table(table, made)

@@ -39,7 +39,7 @@ def _find(name: str) -> type[Around]:
         raise RnnZooError(f"unknown transform {name!r}{did_you_mean(name, own)} there are: {', '.join(own)}")
     try:
         found = getattr(import_module(module), attribute, None)
-    except Exception as error:
+    except Exception as error:  # whatever a user's module raises
         raise RnnZooError(f"transform {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Around)):
         raise RnnZooError(f"transform {name!r} must be a subclass of rnnzoo.transforms.Around, not {found!r}")

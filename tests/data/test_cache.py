@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnzoo.cache import cache_folder
+from rnnzoo.cache import cache_folder, written_aside
 from rnnzoo.data import CharTextData, encoding
 from rnnzoo.data.cache import EncodedText, cached
 
@@ -107,7 +107,7 @@ def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> N
     for writer in writers:
         writer.join(30)
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith("text-")]
 
 
 def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,3 +120,26 @@ def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNZOO_CACHE", "/own")
     assert cache_folder(None) == Path("/own")
     assert cache_folder("~/given") == Path("/home/someone/given")
+
+
+def _half_written(path: Path) -> None:
+    with written_aside(path) as made:
+        made.write_bytes(b"ha")
+        raise OSError("the disk is full")
+
+
+def test_a_file_is_whole_or_not_there_and_others_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "some.bin"
+    before = os.umask(0o022)
+    try:
+        with written_aside(path) as made:
+            made.write_bytes(b"whole")
+            assert not path.exists()
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"whole"
+    assert path.stat().st_mode & 0o777 == 0o644  # a cache may be shared by users
+    with pytest.raises(OSError, match="the disk is full"):
+        _half_written(path)
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]

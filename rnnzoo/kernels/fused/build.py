@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from rnnzoo.cache import cache_folder
+from rnnzoo.cache import cache_folder, written_aside
 from rnnzoo.errors import RnnZooError
 
 
@@ -55,11 +55,12 @@ def library(source: str, *more: str) -> ctypes.CDLL:
             return ctypes.CDLL(str(target))
         except OSError:
             pass  # built where other libraries stand: build it again
-    with tempfile.TemporaryDirectory(prefix="fused-", dir=folder) as aside:
-        code, made = Path(aside) / "kernel.c", Path(aside) / name
+    with written_aside(target) as made:
+        code = made.with_name("kernel.c")
         code.write_text(source)
         _run([path, *before, str(code), "-o", str(made), *_libraries()])
-        write_aside(target, made.read_bytes())
+        with made.open("ab") as file:
+            file.write(checksum(made.read_bytes()))
     try:
         return ctypes.CDLL(str(target))
     except OSError as error:
@@ -78,25 +79,18 @@ def kernel_folder(name: str) -> Path:
     return folder
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Writes a file with its checksum under another name first, so that others never see a part of it."""
-    handle, aside = tempfile.mkstemp(prefix=path.stem, suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content + hashlib.sha256(content).digest())
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+def checksum(content: bytes) -> bytes:
+    """What stands behind the content of a kept file."""
+    return hashlib.sha256(content).digest()
 
 
 def read_whole(path: Path) -> bytes | None:
-    """What `write_aside` wrote, or None where there is no such file, or a damaged one."""
+    """The content of a kept file, or None where there is none, or a damaged one."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    return content[:-32] if hashlib.sha256(content[:-32]).digest() == content[-32:] else None
+    return content[:-32] if checksum(content[:-32]) == content[-32:] else None
 
 
 @cache

@@ -11,6 +11,7 @@ import pickle
 import sys
 import sysconfig
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Any
 
 import torch
 
+from rnnzoo.cache import written_aside
 from rnnzoo.cells.contract import Cell
-from rnnzoo.kernels.fused.build import kernel_folder, read_whole, write_aside
+from rnnzoo.kernels.fused.build import checksum, kernel_folder, read_whole
 from rnnzoo.kernels.fused.code import Code
 from rnnzoo.kernels.fused.plan import Plan
 from rnnzoo.kernels.fused.signature import Identity, signature
@@ -44,12 +46,27 @@ class _Untold(Exception):
     """A part of a key that only this process knows."""
 
 
-def load(cell: Cell, shapes: Shapes) -> Made | None:
-    """What was kept of a cell's trace, if it is whole and does what the cell does now."""
+def made_once(cell: Cell, shapes: Shapes, make: Callable[[Cell, Shapes], Made]) -> Made:
+    """What a cell's trace came to: what was kept of it, or what `make` returns, which is kept where that can be."""
     name = _file(cell, shapes)
     if name is None:
-        return None
-    content = read_whole(kernel_folder(name) / name)
+        return make(cell, shapes)
+    path = kernel_folder(name) / name
+    made = _load(path, cell, shapes)
+    if made is None:
+        made = make(cell, shapes)
+        try:
+            content = pickle.dumps(made)
+            with written_aside(path) as aside:
+                aside.write_bytes(content + checksum(content))
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError, OSError):
+            pass  # no pickle of it, or no room: the next process traces anew
+    return made
+
+
+def _load(path: Path, cell: Cell, shapes: Shapes) -> Made | None:
+    """What was kept in a file, if it is whole and does what the cell does now."""
+    content = read_whole(path)
     if content is None:
         return None
     try:
@@ -61,24 +78,11 @@ def load(cell: Cell, shapes: Shapes) -> Made | None:
     return made
 
 
-def keep(cell: Cell, shapes: Shapes, made: Made) -> None:
-    """Writes down what a trace came to, where that can be."""
-    name = _file(cell, shapes)
-    if name is None:
-        return
-    try:
-        write_aside(kernel_folder(name) / name, pickle.dumps(made))
-    except (pickle.PicklingError, TypeError, AttributeError, RecursionError, OSError):
-        return  # it is traced anew in the next process
-
-
 def _file(cell: Cell, shapes: Shapes) -> str | None:
+    """The name that a trace is kept by; None for a cell that cannot be told from others in words."""
     try:
-        u = repr(shapes.structure)
-        told = (
-            _sources(cell),
-            _told((signature(cell), shapes.leaves, u, shapes.fields, shapes.state, shapes.dtype, shapes.whole)),
-        )
+        parts = signature(cell), shapes.leaves, repr(shapes.structure), shapes.fields, shapes.state, shapes.dtype
+        told = _sources(cell), _told(parts), shapes.whole
     except (_Untold, TypeError, OSError):
         return None
     more = torch.__version__, torch.get_default_dtype(), sys.version, _own_source()
@@ -105,9 +109,8 @@ def _ours(cell: Cell) -> bool:
     classes = {c for module in cell.modules() for c in type(module).__mro__}
     own = [c for c in classes if c.__module__.partition(".")[0] == "rnnzoo"]
     functions = [f for c in own for f in vars(c).values() if isinstance(f, types.FunctionType)]
-    written = all(
-        f.__code__.co_filename.startswith((str(_ROOT), "<string>")) for f in functions
-    )  # <string>: dataclasses
+    places = str(_ROOT), "<string>"  # the latter of what dataclasses and named tuples write
+    written = all(f.__code__.co_filename.startswith(places) for f in functions)
     return written and all(c in own or c.__module__.partition(".")[0] in ("torch", "builtins") for c in classes)
 
 

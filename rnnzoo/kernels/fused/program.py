@@ -15,7 +15,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import library
 from rnnzoo.kernels.fused.c_printer import print_c
 from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
-from rnnzoo.kernels.fused.kept import Made, keep, load
+from rnnzoo.kernels.fused.kept import Made, made_once
 from rnnzoo.kernels.fused.memory import BLOCKS
 from rnnzoo.kernels.fused.plan import Loop, Plan
 from rnnzoo.kernels.fused.products import Products, Weight
@@ -37,10 +37,7 @@ class Program:
 
     def __init__(self, cell: Cell, shapes: Shapes):
         self.dtype, self.fields = shapes.dtype, shapes.fields
-        made = load(cell, shapes)
-        if made is None:
-            made = _make(cell, shapes)
-            keep(cell, shapes, made)
+        made = made_once(cell, shapes, _made)
         self.names, self.early, self.plan, self.source = made.names, made.early, made.plan, made.source
         plan = self.plan
         # what is made of parameters alone is not in C
@@ -180,7 +177,8 @@ class Program:
         return team, team
 
 
-def _make(cell: Cell, shapes: Shapes) -> Made:
+def _made(cell: Cell, shapes: Shapes) -> Made:
+    """What the trace of a cell comes to."""
     traced = trace(cell, shapes)
     plan = Plan(traced, shapes)
     source = print_c(plan, shapes.dtype == torch.float64)

@@ -2,13 +2,12 @@
 
 import hashlib
 import importlib.util
-import os
-import tempfile
 import threading
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from rnnzoo.cache import written_aside
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.build import kernel_folder
 
@@ -26,10 +25,8 @@ def _module(source: str) -> ModuleType:
     name = f"triton_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
     path = kernel_folder(f"{name}.py") / f"{name}.py"
     if not _whole(path, source):
-        with tempfile.TemporaryDirectory(prefix="triton-", dir=path.parent) as aside:
-            made = Path(aside) / path.name
+        with written_aside(path) as made:
             made.write_text(source)
-            os.replace(made, path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise RnnZooError(f"{path} cannot be imported")
