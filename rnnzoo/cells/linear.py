@@ -240,7 +240,6 @@ class ComplexHGRN(LinearCell):
         RnnZooError: `lower_bound` outside [0, 1).
     """
 
-    not_fused = "its state is complex"
     gates, State, vectors = 5, Hidden, ("theta",)
     theta: Tensor
     weight_out: Tensor

@@ -85,7 +85,6 @@ class LRU(DiagonalCell):
         RnnZooError: `state_size` below 1, radii not in 0 <= r_min < r_max <= 1, or `max_phase` not above 0.
     """
 
-    not_fused = "its state is complex"
     nu: Tensor
     theta: Tensor
     gamma: Tensor
@@ -154,7 +153,6 @@ class S5(DiagonalCell):
             not above 0.
     """
 
-    not_fused = "its state is complex"
     copies = 2
     lambda_re: Tensor
     lambda_im: Tensor
@@ -244,7 +242,6 @@ class S4D(UnitwiseCell):
         RnnZooError: a `state_size` that is odd or below 1.
     """
 
-    not_fused = "its state is complex"
     State = Hidden
     log_A_real: Tensor
     A_imag: Tensor

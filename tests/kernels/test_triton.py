@@ -355,3 +355,9 @@ def test_source_in_the_cache_is_written_again_when_it_is_not_whole(monkeypatch, 
     path.write_text("number")
     assert source._module.__wrapped__(text).number == 7
     assert path.read_text() == text
+
+
+def test_a_matrix_that_lies_by_columns_is_read_by_number():
+    rnn = RNN("s4d", 2, H, state_size=4, dtype=torch.float64, device=DEVICE)  # complex constants, as their real parts
+    x = torch.randn(T, B, 2, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    compare(rnn, x, None, LENGTHS, {})

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from rnnzoo.kernels.fused.expressions import Row, cut, elementwise, joined, reduce, width
-from rnnzoo.kernels.fused.trace import Unsupported
+from rnnzoo.kernels.fused.unsupported import Unsupported
 
 Axes = tuple[tuple[int, int], ...]  # names and sizes
 _PIECES = 4096  # of a row: more take gcc, and whoever reads what it is given, too long

@@ -38,6 +38,7 @@ class Made:
     early: Code
     joint: Code
     batch: int
+    emits_pairs: bool
     plan: Plan
     source: str
 
@@ -82,7 +83,7 @@ def _file(cell: Cell, shapes: Shapes) -> str | None:
     """The name that a trace is kept by; None for a cell that cannot be told from others in words."""
     try:
         parts = signature(cell), shapes.leaves, repr(shapes.structure), shapes.fields, shapes.state, shapes.dtype
-        told = _sources(cell), _told(parts), shapes.whole
+        told = _sources(cell), _told(parts), shapes.complex_leaves, shapes.complex_fields, shapes.whole
     except (_Untold, TypeError, OSError):
         return None
     more = torch.__version__, torch.get_default_dtype(), sys.version, _own_source()

@@ -20,6 +20,7 @@ from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.fused.build import BuildError, compiler
+from rnnzoo.kernels.fused.complex_numbers import joined, parts
 from rnnzoo.kernels.fused.ops import PROGRAMS, scan
 from rnnzoo.kernels.fused.products import why_no_compiler
 from rnnzoo.kernels.fused.program import Program
@@ -111,14 +112,16 @@ class Fused(LayerKernel):
         program = PROGRAMS[found.key]
         packed = isinstance(layout, Packed)
         lead = 1 if packed else 2
-        leaves = [a.reshape(-1, math.prod(a.shape[lead:])) for a in tree_flatten(u)[0]]
+        leaves = [a.reshape(-1, math.prod(a.shape[lead:])) for a in parts(tree_flatten(u)[0])]
         rows = leaves[0] if len(leaves) == 1 else torch.cat(leaves, -1)
         own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
         values = [own[n] for n in program.names]
         sizes = layout.packed.batch_sizes if isinstance(layout, Packed) else None
-        h, *last = self._loops(program, rows, s, values, sizes)
+        h, *last = self._loops(program, rows, parts(s), values, sizes)
         ahead = h.shape[:1] if packed else (layout.time, layout.batch)
-        return h.view(*ahead, *program.plan.emitted_shape), type(s)(*last)
+        h = h.view(*ahead, *program.plan.emitted_shape)
+        y = torch.complex(*h.chunk(2, -1)) if program.emits_pairs else h
+        return y, type(s)(*joined(last, program.complex_fields))
 
     def _prepared(self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> "Prepared | str":
         return _prepared(cell, dtype, dims, inputs)
@@ -260,19 +263,25 @@ def _shapes(
 ) -> Shapes | str:
     """The shapes of u, behind `lead` axes, and of the state, or the reason why they do not fit."""
     leaves, structure = tree_flatten(u)
-    dtype = s[0].dtype
+    dtype = _real_dtype(s[0])
     for field, a in zip(s._fields, s, strict=True):
-        if a.dtype not in (torch.float32, torch.float64) or a.dtype != dtype:
+        if dtype not in (torch.float32, torch.float64) or _real_dtype(a) != dtype:
             return f"its state has {field} in {a.dtype}"
     if not leaves:
         return "its u is empty"
     for a in leaves:
-        if not isinstance(a, Tensor) or a.dtype != dtype:
+        if not isinstance(a, Tensor) or _real_dtype(a) != dtype:
             return f"its u holds {a.dtype if isinstance(a, Tensor) else type(a).__name__}, not {dtype} alone"
         if a.dim() < lead or (sizes is not None and tuple(a.shape[:lead]) != sizes):
             return "its u holds a tensor without a time and a batch axis"
-    fields = tuple(tuple(a.shape[1:]) for a in s)
-    return Shapes(tuple(tuple(a.shape[lead:]) for a in leaves), structure, fields, type(s), dtype, whole)
+    fields = tuple(tuple(a.shape[1:]) for a in parts(s))
+    behind = tuple(tuple(a.shape[lead:]) for a in parts(leaves))
+    kinds = tuple(a.is_complex() for a in leaves), tuple(a.is_complex() for a in s)
+    return Shapes(behind, structure, fields, type(s), dtype, *kinds, whole)
+
+
+def _real_dtype(a: Tensor) -> torch.dtype:
+    return a.dtype.to_real() if a.is_complex() else a.dtype
 
 
 def _program(cell: Cell, shapes: Shapes) -> Program | str:

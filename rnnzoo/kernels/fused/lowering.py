@@ -14,7 +14,7 @@ from rnnzoo.kernels.fused.matrices import Matrices
 from rnnzoo.kernels.fused.pieces import Pieces
 from rnnzoo.kernels.fused.reader import MIXED
 from rnnzoo.kernels.fused.reductions import Reductions
-from rnnzoo.kernels.fused.trace import Unsupported
+from rnnzoo.kernels.fused.unsupported import Unsupported
 from rnnzoo.kernels.fused.values import Constant, Rows, Sum, Value
 
 SAME = frozenset(["detach", "clone", "alias", "lift_fresh_copy"])

@@ -6,7 +6,7 @@ from rnnzoo.kernels.fused import axes as ax
 from rnnzoo.kernels.fused.axes import Axes, natural
 from rnnzoo.kernels.fused.expressions import Row, cut, elementwise, width
 from rnnzoo.kernels.fused.reader import FEW, MIXED, Reader
-from rnnzoo.kernels.fused.trace import Unsupported
+from rnnzoo.kernels.fused.unsupported import Unsupported
 from rnnzoo.kernels.fused.values import Constant, Rows, Sum, Term, Value
 
 

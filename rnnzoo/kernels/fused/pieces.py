@@ -10,7 +10,7 @@ from rnnzoo.kernels.fused import axes as ax
 from rnnzoo.kernels.fused.axes import natural
 from rnnzoo.kernels.fused.expressions import Part, Row, cut, number, width
 from rnnzoo.kernels.fused.reader import Reader
-from rnnzoo.kernels.fused.trace import Unsupported
+from rnnzoo.kernels.fused.unsupported import Unsupported
 from rnnzoo.kernels.fused.values import Rows, Shape, Value
 
 

@@ -31,7 +31,8 @@ from rnnzoo.kernels.fused.expressions import (
 )
 from rnnzoo.kernels.fused.lowering import Lowering
 from rnnzoo.kernels.fused.siblings import grouped
-from rnnzoo.kernels.fused.trace import Shapes, Traced, Unsupported
+from rnnzoo.kernels.fused.trace import Shapes, Traced
+from rnnzoo.kernels.fused.unsupported import Unsupported
 from rnnzoo.kernels.fused.values import Constant, Placed, Product, Rows, Sum, Term, Value
 
 Step = Product | Placed

@@ -39,6 +39,7 @@ class Program:
         self.dtype, self.fields = shapes.dtype, shapes.fields
         made = made_once(cell, shapes, _made)
         self.names, self.early, self.plan, self.source = made.names, made.early, made.plan, made.source
+        self.emits_pairs, self.complex_fields = made.emits_pairs, shapes.complex_fields
         plan = self.plan
         # what is made of parameters alone is not in C
         early = self.names, self.early.source, [(n, a.tolist()) for n, a in self.early.named_buffers()]
@@ -182,7 +183,7 @@ def _made(cell: Cell, shapes: Shapes) -> Made:
     traced = trace(cell, shapes)
     plan = Plan(traced, shapes)
     source = print_c(plan, shapes.dtype == torch.float64)
-    return Made(traced.names, traced.early, traced.code, traced.batch, plan, source)
+    return Made(traced.names, traced.early, traced.code, traced.batch, traced.emits_pairs, plan, source)
 
 
 def _copy(a: Tensor) -> Tensor:

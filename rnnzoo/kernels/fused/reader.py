@@ -10,7 +10,7 @@ from torch import fx
 from rnnzoo.kernels.fused import axes as ax
 from rnnzoo.kernels.fused.axes import Axes, natural
 from rnnzoo.kernels.fused.expressions import Expr, Row, leaf, number, width
-from rnnzoo.kernels.fused.trace import Unsupported
+from rnnzoo.kernels.fused.unsupported import Unsupported
 from rnnzoo.kernels.fused.values import Constant, Placed, Product, Rows, Shape, Value
 
 MIXED = "its step mixes the rows of a batch"

@@ -9,7 +9,7 @@ from rnnzoo.kernels.fused import axes as ax
 from rnnzoo.kernels.fused.axes import Axes, natural
 from rnnzoo.kernels.fused.expressions import Part, cut, elementwise, number, width
 from rnnzoo.kernels.fused.reader import FEW, MIXED, Reader
-from rnnzoo.kernels.fused.trace import Unsupported
+from rnnzoo.kernels.fused.unsupported import Unsupported
 from rnnzoo.kernels.fused.values import Rows, Shape, Sum, Term, Value
 
 

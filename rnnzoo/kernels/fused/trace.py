@@ -14,16 +14,17 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 from rnnzoo.cells.contract import Cell, check_state
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.fused.code import Code
+from rnnzoo.kernels.fused.complex_numbers import RealParts, is_complex, joined, parts
 from rnnzoo.kernels.fused.decompositions import decompositions
+from rnnzoo.kernels.fused.unsupported import Unsupported
 
-
-class Unsupported(Exception):
-    """What the kernel cannot do; its text is the reason, a sentence without a subject."""
+aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a trace is made for: the leaves of u and the fields of the state, each without its batch axis.
+    """What a trace is made for: the leaves of u and the fields of the state, each without its batch axis, a complex
+    one as its two parts; `complex_leaves` and `complex_fields` say of each whole one whether it is.
 
     `whole`: u is what ``project`` takes, x and a dict of further inputs, and ``project`` is traced with the step.
     """
@@ -33,6 +34,8 @@ class Shapes:
     fields: tuple[tuple[int, ...], ...]
     state: type
     dtype: torch.dtype
+    complex_leaves: tuple[bool, ...]
+    complex_fields: tuple[bool, ...]
     whole: bool = False
 
 
@@ -43,7 +46,8 @@ class Traced:
     (constants, leaves of u, states, gradients of the new states and of what is emitted)
     -> (new states, what is emitted, gradients of constants, of leaves and of states),
 
-    all of them flat, and `code` is the same as Python.
+    all of them flat, and `code` is the same as Python; `emits_pairs`: what is emitted is complex, and its parts
+    stand beside each other on the last axis.
     """
 
     names: tuple[str, ...]
@@ -52,6 +56,7 @@ class Traced:
     code: Code
     constants: tuple[tuple[int, ...], ...]
     batch: int
+    emits_pairs: bool
 
 
 class Calls(nn.Module):
@@ -75,37 +80,44 @@ def real_values(cell: Cell) -> dict[str, Tensor]:
 
 
 class _Step(nn.Module):
-    """``step`` and ``emit`` of flat arguments."""
+    """``step`` and ``emit`` of flat and real arguments."""
 
     def __init__(self, cell: Cell, shapes: Shapes):
         super().__init__()
         self.cell, self.shapes = cell, shapes
+        self.emits_pairs = False
 
     def forward(self, leaves: Sequence[Tensor], fields: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        u = tree_unflatten(list(leaves), self.shapes.structure)
+        u = tree_unflatten(joined(leaves, self.shapes.complex_leaves), self.shapes.structure)
         if self.shapes.whole:
             u = self.cell.project(u[0], **u[1])
-        old = self.shapes.state(*fields)
+        old = self.shapes.state(*joined(fields, self.shapes.complex_fields))
         new = self.cell.step(u, old)
         check_state(self.cell, old, new)
-        return (*new, self.cell.emit(new))
+        emitted = self.cell.emit(new)
+        self.emits_pairs = emitted.is_complex()
+        return (*parts(new), torch.cat(parts([emitted]), -1))
 
 
 def trace(cell: Cell, shapes: Shapes) -> Traced:
     """The trace of `cell`, or Unsupported with what it cannot be traced for."""
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         values = real_values(cell)
-        flat = _flat(cell, shapes, tuple(values))
+        step = _Step(cell, shapes)
+        flat = _flat(step, tuple(values))
         B = _batch(values.values(), shapes)
 
         leaves, fields = _random(shapes, B, 1)
         graph = _traced(functionalize(flat), (list(values.values()), leaves, fields))
         early, late, border = _hoist(graph, len(values), B)
         _refuse_randomness(late)
-        for node in border:
-            if node.meta["val"].dtype != shapes.dtype:
-                raise Unsupported(f"its step reads parameters or buffers as {node.meta['val'].dtype}")
-        constants = tuple(tuple(node.meta["val"].shape) for node in border)
+        for a in border:
+            if a.dtype != shapes.dtype:
+                raise Unsupported(f"its step reads parameters or buffers as {a.dtype}")
+        constants = tuple(tuple(a.shape) for a in border)
+        c = [torch.ones(z, dtype=shapes.dtype) for z in constants]
+        if any(map(is_complex, late.graph.nodes)):
+            late = _traced(functionalize(RealParts(late).run), (*c, *leaves, *fields))
 
         def joint(c: list[Tensor], u: list[Tensor], s: list[Tensor], d: list[Tensor]) -> Any:
             out, pull = vjp(  # type: ignore[misc]  # three with has_aux alone
@@ -113,12 +125,12 @@ def trace(cell: Cell, shapes: Shapes) -> Traced:
             )
             return out, pull(tuple(d))
 
-        c = [torch.ones(z, dtype=shapes.dtype) for z in constants]
         d = [torch.ones_like(a) for a in late(*c, *leaves, *fields)]
         both = _traced(functionalize(joint), (c, leaves, fields, d), decompositions())
         both.graph.set_codegen(fx.graph.CodeGen())  # whose inputs and outputs are not nested
         both.graph.eliminate_dead_code()
-        traced = Traced(tuple(values), Code.of(early.graph, early), both.graph, Code.of(both.graph, both), constants, B)
+        codes = Code.of(early.graph, early), both.graph, Code.of(both.graph, both)
+        traced = Traced(tuple(values), *codes, constants, B, step.emits_pairs)
         _check_agreement(flat, traced.early, traced.code, B, list(values.values()), shapes)
     return traced
 
@@ -127,12 +139,11 @@ def check_agreement(cell: Cell, shapes: Shapes, names: tuple[str, ...], early: C
     """Raises Unsupported where a trace that was made before differs from what the cell's ``step`` does now."""
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         values = real_values(cell)
-        _check_agreement(_flat(cell, shapes, names), early, joint, batch, [values[n] for n in names], shapes)
+        _check_agreement(_flat(_Step(cell, shapes), names), early, joint, batch, [values[n] for n in names], shapes)
 
 
-def _flat(cell: Cell, shapes: Shapes, names: Sequence[str]) -> Callable[..., Any]:
-    """``step`` and ``emit`` of the values of parameters and buffers, of leaves and of fields."""
-    step = _Step(cell, shapes)
+def _flat(step: _Step, names: Sequence[str]) -> Callable[..., Any]:
+    """`step` of the values of parameters and buffers, of leaves and of fields."""
 
     def flat(values: Sequence[Tensor], leaves: Sequence[Tensor], fields: Sequence[Tensor]) -> Any:
         named = {f"cell.{n}": a for n, a in zip(names, values, strict=True)}
@@ -178,8 +189,9 @@ def _refuse_randomness(graph: fx.GraphModule) -> None:
             raise Unsupported(f"its step draws random numbers ({node.target}); draw them in project")
 
 
-def _hoist(module: fx.GraphModule, count: int, batch: int) -> tuple[fx.GraphModule, fx.GraphModule, list[fx.Node]]:
-    """Two graphs: what depends on the first `count` inputs alone, and the rest, which takes the former's results."""
+def _hoist(module: fx.GraphModule, count: int, batch: int) -> tuple[fx.GraphModule, fx.GraphModule, list[Tensor]]:
+    """Two graphs: what depends on the first `count` inputs alone, and the rest, which takes the former's results; and
+    what these were. A complex one is handed over as its two parts."""
     nodes = list(module.graph.nodes)
     alone = set([n for n in nodes if n.op == "placeholder"][:count])
     free: set[fx.Node] = set()  # made of nothing: numbers, and whatever has a batch axis; they stand in both graphs
@@ -196,19 +208,24 @@ def _hoist(module: fx.GraphModule, count: int, batch: int) -> tuple[fx.GraphModu
                 free.add(n)
     border = [n for n in nodes if n in alone and any(user not in alone for user in n.users)]
     early, late = fx.Graph(), fx.Graph()
-    made = {n: late.placeholder(f"c_{n.name}") for n in border}
+    given = {n: [late.placeholder(f"c_{n.name}_{k}") for k in range(1 + is_complex(n))] for n in border}
+    made = {n: late.call_function(aten.complex.default, tuple(c)) if is_complex(n) else c[0] for n, c in given.items()}
+    for n in border:
+        made[n].meta["val"] = n.meta["val"]
     first: dict[fx.Node, fx.Node] = {}
     for n in nodes:
         if n in alone or n in free:
             first[n] = early.node_copy(n, first.__getitem__)
         if n not in alone:
             made[n] = late.node_copy(n, made.__getitem__)
-    early.output(tuple(first[n] for n in border))
+    split = torch.real, torch.imag
+    results = [[early.call_function(f, (first[n],)) for f in split] if is_complex(n) else [first[n]] for n in border]
+    early.output(tuple(part for group in results for part in group))
     late.eliminate_dead_code()
-    return fx.GraphModule(module, early), fx.GraphModule(module, late), border
+    return fx.GraphModule(module, early), fx.GraphModule(module, late), parts(n.meta["val"] for n in border)
 
 
-_LIFTED = (torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.lift_fresh.default)
+_LIFTED = (aten.lift_fresh_copy.default, aten.lift_fresh.default)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -223,7 +240,7 @@ def _check_agreement(
     That is the case for what a trace does not see: numpy, torch.no_grad, an autograd.Function with its own backward.
     """
     leaves, fields = _random(shapes, batch, 2)
-    given = [a.detach().requires_grad_(a.is_floating_point()) for a in (*values, *leaves, *fields)]
+    given = [a.detach().requires_grad_(a.is_floating_point() or a.is_complex()) for a in (*values, *leaves, *fields)]
     V, L = len(values), len(leaves)
     torch.manual_seed(4)  # what is drawn of parameters alone, weight drop, is drawn twice alike
     wanted = flat(given[:V], given[V : V + L], given[V + L :])
@@ -244,8 +261,7 @@ def _check_agreement(
     own = [a for a in given[:V] if a.requires_grad]
     d_values = torch.autograd.grad(back, own, allow_unused=True, materialize_grads=True) if own else ()
     near = 1e-3 if shapes.dtype == torch.float32 else 1e-8
-    pairs = zip([*wanted, *grads], [*got, *d_values, *d_rest], strict=True)
-    for a, b in pairs:
+    for a, b in zip(parts([*wanted, *grads]), parts([*got, *d_values, *d_rest]), strict=True):
         scale = float(a.detach().nan_to_num(0, 0, 0).abs().max()) if a.numel() else 0.0
         if not torch.allclose(a, b, rtol=near, atol=near * (1 + scale), equal_nan=True):
             raise Unsupported("its step does what a trace cannot follow: numpy, torch.no_grad or an autograd.Function")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rnnzoo.kernels.fused.axes import Axes
 from rnnzoo.kernels.fused.expressions import Row
-from rnnzoo.kernels.fused.trace import Unsupported
+from rnnzoo.kernels.fused.unsupported import Unsupported
 
 
 @dataclass(frozen=True)

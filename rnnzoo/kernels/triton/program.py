@@ -56,7 +56,10 @@ class GpuProgram:
         loop: Loop = getattr(self.plan, name)
         device = given["u"].device if "u" in given else given["y"].device
         given = {b: a.reshape(len(a), -1) for b, a in given.items() if b in loop.buffers}
-        constants = [a.contiguous() if a.dim() < 2 or 1 in a.shape else a for a in constants]
+        by_number = {k for body in self.bodies[name] if body is not None for k in body.constants}
+        constants = [
+            a.contiguous() if k in by_number or a.dim() < 2 or 1 in a.shape else a for k, a in enumerate(constants)
+        ]
 
         def allocate(taken: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return self._buffers(loop, steps, taken, device)
