@@ -89,7 +89,8 @@ def run(given: argparse.Namespace) -> int:
                 say(report.title(group[0].setting, "all cells" if given.all else cells))
                 say(report.table(found.rows, given.all) + "\n" if found.rows else "  nothing could be timed\n")
                 if path:
-                    report.write(path, report.document(results, machine, vars(given)))
+                    options = {k: v for k, v in vars(given).items() if k != "json"}  # where it lies is the reader's
+                    report.write(path, report.document(results, machine, options))
     means = [] if given.all else geometric_means(results.rows)
     print(f"GEMM peak: {peak:,.0f} GFLOP/s")
     for text in (report.closing(means), report.absent(results, given.peers is not None)):

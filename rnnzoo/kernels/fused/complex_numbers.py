@@ -1,8 +1,7 @@
 """Complex numbers as pairs of real ones: of tensors, and inside a graph, which is real then.
 
 The functions are the usual formulas. Where torch multiplies a complex by a real number as by a complex one, the
-products with zero are left out; a division squares its divisor, so that one above 1e19 or below 1e-19 in size has no
-quotient in float32.
+products with zero are left out.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, fx
 
+from rnnzoo.kernels.fused.operations import filled, operation
 from rnnzoo.kernels.fused.unsupported import Unsupported
 
 
@@ -58,13 +58,13 @@ class RealParts(fx.Interpreter):
             laid = self.env[source]
             if isinstance(laid, Laid) and axis in (-1, laid.re.dim()):
                 return laid[k]
-        if n.op != "call_function" or not (is_complex(n) or any(map(is_complex, n.all_input_nodes)) or _of_many(n)):
+        if n.op != "call_function" or not (is_complex(n) or any(map(is_complex, n.all_input_nodes))):
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        name = str(getattr(n.target, "_opname", getattr(n.target, "__name__", n.target)))
+        name, value = operation(n), filled(n)
         found: Any = NotImplemented
-        if name in _CREATED:
-            found = _created(n, name)
+        if value is not None:
+            found = _created(n.meta["val"], value)
         elif name in _PARTWISE | _SUMS:
             found = _by_parts(n.target, args, kwargs, name in _SUMS)
         elif name in _PRODUCTS and not kwargs:
@@ -80,9 +80,10 @@ def _taking_turns(a: Any) -> Any:
     return torch.stack([a.re, a.im], -1) if isinstance(a, Laid) else a
 
 
-def _of_many(n: fx.Node) -> bool:
-    """Whether a node takes one of several complex tensors."""
-    return any(isinstance(a.meta.get("val"), list | tuple) for a in n.all_input_nodes) and is_complex(n)
+def _created(seen: Tensor, value: complex) -> Pair | Tensor:
+    """A tensor of one number, like the one that the trace has seen."""
+    re, im = (torch.full(seen.shape, part, dtype=seen.dtype.to_real()) for part in (value.real, value.imag))
+    return Pair(re, im) if seen.is_complex() else re
 
 
 # ---- what is done to both parts alike
@@ -153,17 +154,30 @@ def _div(a: Any, b: Any) -> Pair:
     if not _complex(b):
         return Pair(_real(a) / b, _imaginary(a) / b)
     re, im = _real(b), _imaginary(b)
-    size = re * re + im * im
+    if isinstance(
+        b, Pair
+    ):  # what is squared is not far from 1; the quotient does not depend on by how much it is scaled
+        scale = torch.maximum(re.abs(), im.abs()).detach()
+        re, im = re / scale, im / scale
+        size = (re * re + im * im) * scale
+    else:
+        size = re * re + im * im
     return _mul(a, Pair(re / size, -im / size))
 
 
 def _pow(a: Any, power: Any) -> Any:
-    if isinstance(power, int | float) and power in (1, 2, 3):
+    if isinstance(power, int | float) and power in range(1, 9):
         found = a
         for _ in range(int(power) - 1):
             found = _mul(found, a)
         return found
-    return _exp(_mul(_log(a), power)) if isinstance(a, Pair) else NotImplemented
+    if not isinstance(a, Pair):
+        return NotImplemented
+    if not isinstance(power, int | float) or power <= 0:
+        return _exp(_mul(_log(a), power))
+    zero = (a.re == 0) & (a.im == 0)  # it has no logarithm, and a power that is 0
+    found = _exp(_mul(_log(Pair(a.re.masked_fill(zero, 1.0), a.im)), power))
+    return Pair(found.re.masked_fill(zero, 0.0), found.im.masked_fill(zero, 0.0))
 
 
 # ---- functions
@@ -268,27 +282,3 @@ _RULES: dict[str, Callable[..., Any]] = {
     "tanh": _tanh,
     "sigmoid": _sigmoid,
 }
-
-
-# ---- what is made of nothing
-
-_CREATED = frozenset(
-    f"{before}{what}{after}"
-    for what in ("zeros", "ones", "full", "empty")
-    for before, after in (("", ""), ("new_", ""), ("", "_like"))
-) | {"scalar_tensor"}
-
-
-def _created(n: fx.Node, name: str) -> Any:
-    """A tensor of one number, as the trace has seen it."""
-    seen: Tensor = n.meta["val"]
-    value: complex = 0.0
-    if "ones" in name:
-        value = 1.0
-    elif "full" in name or name == "scalar_tensor":
-        given = n.args[{"scalar_tensor": 0, "new_full": 2}.get(name, 1)]
-        if not isinstance(given, bool | int | float | complex):
-            return NotImplemented
-        value = given
-    made = [torch.full(seen.shape, p, dtype=seen.dtype.to_real()) for p in (value.real, value.imag)]
-    return Pair(*made) if seen.is_complex() else made[0]

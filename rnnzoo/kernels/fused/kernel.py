@@ -263,14 +263,14 @@ def _shapes(
 ) -> Shapes | str:
     """The shapes of u, behind `lead` axes, and of the state, or the reason why they do not fit."""
     leaves, structure = tree_flatten(u)
-    dtype = _real_dtype(s[0])
+    dtype = s[0].dtype.to_real()
     for field, a in zip(s._fields, s, strict=True):
-        if dtype not in (torch.float32, torch.float64) or _real_dtype(a) != dtype:
+        if dtype not in (torch.float32, torch.float64) or a.dtype.to_real() != dtype:
             return f"its state has {field} in {a.dtype}"
     if not leaves:
         return "its u is empty"
     for a in leaves:
-        if not isinstance(a, Tensor) or _real_dtype(a) != dtype:
+        if not isinstance(a, Tensor) or a.dtype.to_real() != dtype:
             return f"its u holds {a.dtype if isinstance(a, Tensor) else type(a).__name__}, not {dtype} alone"
         if a.dim() < lead or (sizes is not None and tuple(a.shape[:lead]) != sizes):
             return "its u holds a tensor without a time and a batch axis"
@@ -278,10 +278,6 @@ def _shapes(
     behind = tuple(tuple(a.shape[lead:]) for a in parts(leaves))
     kinds = tuple(a.is_complex() for a in leaves), tuple(a.is_complex() for a in s)
     return Shapes(behind, structure, fields, type(s), dtype, *kinds, whole)
-
-
-def _real_dtype(a: Tensor) -> torch.dtype:
-    return a.dtype.to_real() if a.is_complex() else a.dtype
 
 
 def _program(cell: Cell, shapes: Shapes) -> Program | str:

@@ -11,6 +11,7 @@ from rnnzoo.kernels.fused import axes as ax
 from rnnzoo.kernels.fused.axes import natural
 from rnnzoo.kernels.fused.expressions import ROWWISE, elementwise, number, width
 from rnnzoo.kernels.fused.matrices import Matrices
+from rnnzoo.kernels.fused.operations import filled, operation
 from rnnzoo.kernels.fused.pieces import Pieces
 from rnnzoo.kernels.fused.reader import MIXED
 from rnnzoo.kernels.fused.reductions import Reductions
@@ -18,9 +19,6 @@ from rnnzoo.kernels.fused.unsupported import Unsupported
 from rnnzoo.kernels.fused.values import Constant, Rows, Sum, Value
 
 SAME = frozenset(["detach", "clone", "alias", "lift_fresh_copy"])
-CREATED: dict[str, float | None] = {"full": None, "full_like": None, "new_full": None, "scalar_tensor": None}
-CREATED |= dict.fromkeys(("empty_permuted", "empty_like", "new_empty"), 0.0)  # whose numbers nothing reads
-CREATED |= {"zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "ones": 1.0, "ones_like": 1.0, "new_ones": 1.0}
 RESHAPES = frozenset(["view", "_unsafe_view", "reshape", "squeeze", "unsqueeze"])
 
 
@@ -44,7 +42,7 @@ class Lowering(Matrices, Reductions, Pieces):
         """`value`, if it has the shape and dtype that the trace saw."""
         if isinstance(value, Rows):
             seen = node.meta["val"]
-            counted = _name(node) == "sum" and node.args[0].meta["val"].dtype == torch.bool  # type: ignore[union-attr]
+            counted = operation(node) == "sum" and node.args[0].meta["val"].dtype == torch.bool  # type: ignore[union-attr]
             if seen.dtype not in (self.dtype, torch.bool) and not counted:
                 raise Unsupported(
                     f"its step makes {seen.dtype} numbers ({node.target}), and it computes in {self.dtype}"
@@ -57,7 +55,7 @@ class Lowering(Matrices, Reductions, Pieces):
     # ---- operations
 
     def _lower(self, node: fx.Node) -> Value:
-        name, args = _name(node), node.args
+        name, args = operation(node), node.args
         first = self.values[args[0]] if args and isinstance(args[0], fx.Node) else None
         if name == "getitem":
             assert isinstance(first, list)
@@ -69,11 +67,10 @@ class Lowering(Matrices, Reductions, Pieces):
         method: Callable[..., Value] | None = getattr(self, f"_{name}", None)
         if method is not None:
             return method(node, *args)
-        if name in CREATED:
-            value = CREATED[name] if CREATED[name] is not None else _filled(name, args)
-            if value is not None:
-                wanted = natural(self.shape(node).dims)
-                return Rows(number(value, ax.size(wanted)), wanted)
+        value = filled(node)
+        if isinstance(value, float):
+            wanted = natural(self.shape(node).dims)
+            return Rows(number(value, ax.size(wanted)), wanted)
         if name in ROWWISE and not node.kwargs:
             return self._elementwise(node, name, *args)
         raise Unsupported(f"its step uses {node.target}, an operation that it does not know")
@@ -183,13 +180,3 @@ class Lowering(Matrices, Reductions, Pieces):
                 row = elementwise("mul", row, found.row)
             return Rows(row, found.axes)
         return self._elementwise(node, "pow", x, power)
-
-
-def _name(node: fx.Node) -> str:
-    target = node.target
-    return str(getattr(target, "_opname", getattr(target, "__name__", target)))
-
-
-def _filled(name: str, args: Sequence[Any]) -> float | None:
-    value = args[0] if name == "scalar_tensor" else args[2] if name == "new_full" else args[1]
-    return float(value) if isinstance(value, bool | int | float) else None
