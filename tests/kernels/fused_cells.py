@@ -120,7 +120,7 @@ class Antisymmetric(Own):
         self.R = matrix(h, h)
 
     def step(self, u, s):
-        skew = self.R - self.R.t() - 0.1 * torch.eye(self.hidden_size, dtype=u.dtype)
+        skew = self.R - self.R.t() - 0.1 * torch.eye(self.hidden_size, dtype=u.dtype, device=u.device)
         return Hidden(s.h + 0.1 * (u + F.linear(s.h, skew)).tanh())
 
 

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,15 +19,16 @@ from torch.utils._pytree import tree_flatten, tree_map
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
+from rnnzoo.kernels.base import LayerKernel, Work, milliseconds, run_stack
 from rnnzoo.kernels.fused.build import BuildError, compiler
 from rnnzoo.kernels.fused.complex_numbers import joined, parts
-from rnnzoo.kernels.fused.ops import PROGRAMS, scan
-from rnnzoo.kernels.fused.products import why_no_compiler
+from rnnzoo.kernels.fused.ops import PROGRAMS, narrowed, scan
+from rnnzoo.kernels.fused.products import in_tiles, why_no_compiler
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.signature import signature
 from rnnzoo.kernels.fused.trace import Calls, Shapes, real_values, untraceable
 from rnnzoo.kernels.layout import Layout, Packed
+from rnnzoo.transforms.dilated import over_time
 
 RATE, STEP = 180.0, 0.003  # GFLOP/s, and ms of one step of one cell
 START = 1.0  # ms of a call: less, but a trace and a compiler's run are to be made up for
@@ -91,24 +93,44 @@ class Fused(LayerKernel):
     def run(self, work: Work) -> tuple[Tensor, Any]:
         if not _autocast(work.x):
             return super().run(work)
-        with torch.autocast(work.x.device.type, enabled=False):
-            return super().run(_unnarrowed(work))
+        device = work.x.device.type
+        layer = partial(self.layer, narrow=self._narrow(torch.get_autocast_dtype(device)))
+        with torch.autocast(device, enabled=False):
+            return run_stack(
+                _unnarrowed(work), lambda cell, x, inputs, s: over_time(layer, cell, x, inputs, s, work.layout)
+            )
 
-    def layer(self, cell: Cell, x: Tensor, inputs: Mapping[str, Tensor], s: Any, layout: Layout) -> tuple[Tensor, Any]:
+    def _narrow(self, dtype: torch.dtype) -> torch.dtype | None:
+        """To what the operands of products are rounded under autocast to `dtype`; None: they are not."""
+        return dtype if dtype == torch.bfloat16 and in_tiles() else None
+
+    def layer(
+        self,
+        cell: Cell,
+        x: Tensor,
+        inputs: Mapping[str, Tensor],
+        s: Any,
+        layout: Layout,
+        narrow: torch.dtype | None = None,
+    ) -> tuple[Tensor, Any]:
         found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs)
-        if isinstance(found, str) or not found.whole:
-            return super().layer(cell, x, inputs, s, layout)
-        return self._scan(cell, found, (x, dict(inputs)), s, layout)
+        if not isinstance(found, str) and found.whole:
+            return self._scan(cell, found, (x, dict(inputs)), s, layout, narrow)
+        u = cell.project(x, **inputs)
+        h, s = self.scan(cell, u, s, layout, narrow)
+        return cell.readout(h, u, x), s
 
-    def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
+    def scan(self, cell: Cell, u: Any, s: Any, layout: Layout, narrow: torch.dtype | None = None) -> tuple[Tensor, Any]:
         lead = 1 if isinstance(layout, Packed) else 2
         shapes = _shapes(cell, u, s, lead)
         found = shapes if isinstance(shapes, str) else _program(cell, shapes)
         if isinstance(found, str):
             raise RnnZooError(f"kernel {self.name!r} cannot run {name_of(kind(cell))}: {found}; set kernel='reference'")
-        return self._scan(cell, Prepared(found.key, False), u, s, layout)
+        return self._scan(cell, Prepared(found.key, False), u, s, layout, narrow)
 
-    def _scan(self, cell: Cell, found: "Prepared", u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
+    def _scan(
+        self, cell: Cell, found: "Prepared", u: Any, s: Any, layout: Layout, narrow: torch.dtype | None
+    ) -> tuple[Tensor, Any]:
         program = PROGRAMS[found.key]
         packed = isinstance(layout, Packed)
         lead = 1 if packed else 2
@@ -117,7 +139,7 @@ class Fused(LayerKernel):
         own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
         values = [own[n] for n in program.names]
         sizes = layout.packed.batch_sizes if isinstance(layout, Packed) else None
-        h, *last = self._loops(program, rows, parts(s), values, sizes)
+        h, *last = self._loops(program, rows, parts(s), values, sizes, narrow)
         ahead = h.shape[:1] if packed else (layout.time, layout.batch)
         h = h.view(*ahead, *program.plan.emitted_shape)
         y = torch.complex(*h.chunk(2, -1)) if program.emits_pairs else h
@@ -127,10 +149,16 @@ class Fused(LayerKernel):
         return _prepared(cell, dtype, dims, inputs)
 
     def _loops(
-        self, program: Program, u: Tensor, s: Sequence[Tensor], values: Sequence[Tensor], sizes: Tensor | None
+        self,
+        program: Program,
+        u: Tensor,
+        s: Sequence[Tensor],
+        values: Sequence[Tensor],
+        sizes: Tensor | None,
+        narrow: torch.dtype | None,
     ) -> Sequence[Tensor]:
         """What is emitted (N, n) and the final states; `values`: of parameters and buffers."""
-        return scan(program, u, s, program.early(*values), sizes)
+        return scan(program if narrow is None else narrowed(program), u, s, program.early(*values), sizes)
 
 
 class Prepared(NamedTuple):

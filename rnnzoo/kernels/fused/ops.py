@@ -28,6 +28,14 @@ def scan(program: Program, u: Tensor, s: Sequence[Tensor], constants: Sequence[T
     return torch.ops.rnnzoo.scan(program.key, u, list(s), list(constants), sizes, False)
 
 
+def narrowed(program: Program) -> Program:
+    """`program` with products of bfloat16, as under autocast."""
+    key = f"{program.key}-bfloat16"
+    if key not in PROGRAMS:
+        PROGRAMS[key] = program.narrowed(key)
+    return PROGRAMS[key]
+
+
 def _program(key: str) -> Program:
     found = PROGRAMS.get(key)
     if found is None:

@@ -95,6 +95,11 @@ class Products:
         return out, total
 
 
+def in_tiles() -> bool:
+    """Whether this processor multiplies bfloat16 in tiles (AMX), which alone makes it faster than float32."""
+    return False
+
+
 @cache
 def why_no_compiler() -> str | None:
     """The reason why nothing can be compiled here, or None; warns of it once a process, for loops are slow."""

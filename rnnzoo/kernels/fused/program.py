@@ -1,5 +1,6 @@
 """A cell's compiled loops: how they are called on sequences, forward and backward."""
 
+import copy
 import ctypes
 import hashlib
 from collections.abc import Sequence
@@ -58,6 +59,12 @@ class Program:
     def products(self) -> Products:
         """The products of this dtype."""
         return Products.of(self.dtype)
+
+    def narrowed(self, key: str) -> "Program":
+        """The same loops, with rows and matrices rounded to bfloat16 before they are multiplied."""
+        found = copy.copy(self)
+        found.key, found.products = key, Products.of(self.dtype, narrow=True)
+        return found
 
     def check(self, u: Tensor, s: Sequence[Tensor], steps: Steps) -> None:
         """Raises RnnZooError for tensors that C would read beyond their ends, or as other numbers than they are."""

@@ -153,9 +153,27 @@ def power(x, y):
 
 
 @triton.jit
-def fmod(a, b):
-    """What is left of a when b is taken from it as often as it goes, of a's sign."""
-    return tl.where(tl.abs(b) == float("inf"), tl.where(tl.abs(a) == float("inf"), float("nan"), a), a % b)
+def _halves(x):
+    """A number of float64 as the sum of two whose products are exact (Veltkamp); of huge ones no halves are needed."""
+    high = 134217729.0 * x
+    high = high - (high - x)
+    return high, x - high
+
+
+@triton.jit
+def fmod(x, y):
+    """What is left of x when y is taken from it as often as it goes, of x's sign: x - q y, with the product's error."""
+    a = tl.abs(x.to(tl.float64))
+    b = tl.abs(y.to(tl.float64))
+    q = tl.floor(a / b)
+    p = q * b
+    q1, q2 = _halves(q)
+    b1, b2 = _halves(b)
+    z = (a - p) - (((q1 * b1 - p) + q1 * b2 + q2 * b1) + q2 * b2)
+    z = tl.where(z < 0, z + b, z)
+    z = tl.where(z >= b, z - b, z)
+    z = tl.where((b == float("inf")) & (a < b), a, z)
+    return tl.where(x < 0, -z, z).to(x.dtype)
 
 
 @triton.jit

@@ -49,12 +49,13 @@ class Graphs:
         self,
         key: Any,
         allocate: Callable[[Mapping[str, Tensor]], Buffers],
-        load: Callable[[Mapping[str, Tensor]], None],
+        load: Callable[[Mapping[str, Tensor]], list[tuple[Tensor, Tensor]]],
         launch: Callable[[Buffers, Sequence[Tensor]], Buffers],
         constants: Sequence[Tensor],
         kept: Sequence[str],
     ) -> Buffers | None:
-        """Copies of the buffers in `kept` after a replay, or None where there is no graph (yet)."""
+        """Copies of the buffers in `kept` after a replay, or None where there is no graph (yet). `load` gives what is
+        copied, and before it to where, when a replay starts."""
         if key not in self._made:
             if key not in self._seen:
                 _remember(self._seen, key, None, _SEEN)
@@ -64,11 +65,19 @@ class Graphs:
         found = self._made[key]
         if found is None:
             return None
-        load(found.first)
-        if constants:
-            torch._foreach_copy_(found.constants, list(constants))
+        _copy([*load(found.first), *zip(found.constants, constants, strict=True)])
         found.graph.replay()
-        return {b: found.last[b].clone() for b in kept}
+        there = {b: found.last[b] for b in kept if b in found.last}
+        copies = {b: torch.empty_like(a, memory_format=torch.contiguous_format) for b, a in there.items()}
+        _copy(list(zip(copies.values(), there.values(), strict=True)))
+        return copies
+
+
+def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """All at once, to the first of each pair: a launch costs more than most of them."""
+    if pairs:
+        to, given = zip(*pairs, strict=True)
+        torch._foreach_copy_(to, given)
 
 
 def stream(device: torch.device) -> int:
@@ -84,9 +93,10 @@ def _capture(
     with torch.inference_mode(False), torch.no_grad():
         first = allocate({})
         own = [torch.empty_like(a) for a in constants]
-        last = launch(first, own)  # compiles what is compiled for memory that lies as this does: a capture must not
+        last: Buffers = {}
+        launch(first, own)  # compiles what is compiled for memory that lies as this does: a capture must not
         try:
-            graph = _recorded(lambda: launch(first, own))
+            graph = _recorded(lambda: last.update(launch(first, own)))
         except RuntimeError as error:
             warnings.warn(f"kernel 'triton' runs without CUDA graphs, and slower: {error}", stacklevel=2)
             return None

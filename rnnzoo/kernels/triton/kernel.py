@@ -70,18 +70,27 @@ class Triton(fused.Fused):
     ) -> fused.Prepared | str:
         return fused._found(cell, dtype, dims, fused._told(inputs, dims))
 
+    def _narrow(self, dtype: torch.dtype) -> torch.dtype | None:
+        return dtype
+
     def _loops(
-        self, program: Program, u: Tensor, s: Sequence[Tensor], values: Sequence[Tensor], sizes: Tensor | None
+        self,
+        program: Program,
+        u: Tensor,
+        s: Sequence[Tensor],
+        values: Sequence[Tensor],
+        sizes: Tensor | None,
+        narrow: torch.dtype | None,
     ) -> Sequence[Tensor]:
-        return _program(program).scan(u, s, values, steps_of(len(u), len(s[0]), sizes))
+        return _program(program, narrow).scan(u, s, values, steps_of(len(u), len(s[0]), sizes))
 
 
-_programs: WeakKeyDictionary[Program, GpuProgram] = WeakKeyDictionary()
+_programs: WeakKeyDictionary[Program, dict[torch.dtype | None, GpuProgram]] = WeakKeyDictionary()
 
 
-def _program(traced: Program) -> GpuProgram:
+def _program(traced: Program, narrow: torch.dtype | None) -> GpuProgram:
     with fused._lock:
-        found = _programs.get(traced)
-        if found is None:
-            found = _programs[traced] = GpuProgram(traced)
-        return found
+        found = _programs.setdefault(traced, {})
+        if narrow not in found:
+            found[narrow] = GpuProgram(traced, narrow)
+        return found[narrow]

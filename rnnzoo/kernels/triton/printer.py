@@ -3,12 +3,12 @@
 Where a body reduces rows, one program computes all columns of a row; otherwise BLOCK of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 
 from rnnzoo.kernels.fused.expressions import Expr, below
-from rnnzoo.kernels.fused.plan import Body, Loop, Plan
+from rnnzoo.kernels.fused.plan import Body, Loop
 
 _OWN = "sigmoid tanh expm1 log1p log10 tan asin acos atan sinh cosh asinh acosh atanh trunc"
 _TRITONS = "exp exp2 log log2 sin cos sqrt rsqrt erf floor ceil abs"
@@ -58,26 +58,29 @@ class Printed:
     whole: bool
 
 
-def print_bodies(plan: Plan, double: bool) -> dict[str, list[Printed | None]]:
-    """The kernels of the loops "forward", "infer" and "backward", one for each of their parts that is a body with
-    something to store."""
+def print_bodies(name: str, loop: Loop, double: bool, narrow: Container[str]) -> dict[int, Printed]:
+    """The kernels of those of a loop's parts that are bodies with something to store, by the part's number; what goes
+    to a buffer in `narrow` goes to its narrow copy as well."""
     return {
-        name: [
-            _body(f"{name}_{k}", loop, part, double) if isinstance(part, Body) and part.stores else None
-            for k, part in enumerate(loop.parts)
-        ]
-        for name, loop in (("forward", plan.forward), ("infer", plan.infer), ("backward", plan.backward))
+        k: _body(f"{name}_{k}", loop, part, double, narrow)
+        for k, part in enumerate(loop.parts)
+        if isinstance(part, Body) and part.stores
     }
 
 
-def module_source(bodies: dict[str, list[Printed | None]]) -> str:
+def narrow_of(buffer: str) -> str:
+    """The name of a buffer's copy in fewer bits, of which products are made."""
+    return f"{buffer}_narrow"
+
+
+def module_source(bodies: Mapping[str, Mapping[int, Printed]]) -> str:
     """The source of a module with all of them."""
-    return _HEAD + "".join(body.source for group in bodies.values() for body in group if body)
+    return _HEAD + "".join(body.source for group in bodies.values() for body in group.values())
 
 
-def _body(name: str, loop: Loop, body: Body, double: bool) -> Printed:
+def _body(name: str, loop: Loop, body: Body, double: bool, narrow: Container[str]) -> Printed:
     whole = any(e.op == "reduce" for e, _ in below(s.row for s in body.stores))
-    printer = _Printer(loop, body, "tl.float64" if double else "tl.float32")
+    printer = _Printer(loop, body, "tl.float64" if double else "tl.float32", narrow)
     written = {s.buffer for s in body.stores}
     for store in body.stores:
         column = store.column
@@ -87,10 +90,13 @@ def _body(name: str, loop: Loop, body: Body, double: bool) -> Printed:
     if printer.read & written:
         raise AssertionError(f"a body reads what it writes: {printer.read & written}")
     lengths = sorted(printer.lengths)
-    buffers = tuple(b for b in loop.buffers if b in printer.read | written)
+    buffers = [b for b in loop.buffers if b in printer.read | written]
+    copies = [b for b in buffers if b in written and b in narrow]
     constants = tuple(sorted(printer.constants))
     lines = ["r = tl.program_id(0).to(tl.int64)"]
     lines += [f"{b} += {_FIRST[loop.buffers[b].kind]} * {loop.buffers[b].width}" for b in buffers]
+    lines += [f"{narrow_of(b)} += {_FIRST[loop.buffers[b].kind]} * {loop.buffers[b].width}" for b in copies]
+    buffers += map(narrow_of, copies)
     if not whole:
         lines.append("j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)")
     for n in lengths:
@@ -99,14 +105,14 @@ def _body(name: str, loop: Loop, body: Body, double: bool) -> Printed:
     text = "".join(f"    {line}\n" for line in lines + printer.lines)
     # rows grow from step to step: one kernel serves them all
     source = f'\n\n@triton.jit(do_not_specialize=["at", "old"])\ndef {name}({", ".join(given)}):\n{text}'
-    return Printed(name, source, buffers, constants, lengths[-1], whole)
+    return Printed(name, source, tuple(buffers), constants, lengths[-1], whole)
 
 
 class _Printer:
     """Lines of a kernel; what is one number a row is computed once, and the rest once for each length."""
 
-    def __init__(self, loop: Loop, body: Body, real: str):
-        self.loop, self.held, self.real = loop, body.held, real
+    def __init__(self, loop: Loop, body: Body, real: str, narrow: Container[str]):
+        self.loop, self.held, self.real, self.narrow = loop, body.held, real, narrow
         self.lines: list[str] = []
         self.read: set[str] = set()
         self.constants: set[int] = set()
@@ -119,6 +125,10 @@ class _Printer:
         place = self._place(buffer, column, n)
         if add:
             value = f"tl.load({place}, mask=m{n}_) + {value}"
+        if buffer in self.narrow:
+            name, copied = f"n{next(self._fresh)}", self._place(narrow_of(buffer), column, n)
+            self.lines += [f"{name} = {value}", f"tl.store({copied}, {name}, mask=m{n}_)"]
+            value = name
         self.lines.append(f"tl.store({place}, {value}, mask=m{n}_)")
 
     def _place(self, pointer: str, column: int, n: int) -> str:
