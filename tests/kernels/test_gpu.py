@@ -145,3 +145,20 @@ def test_auto_takes_triton_where_the_vendor_has_nothing_and_trains():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+@needs_triton
+def test_float32_is_multiplied_as_torch_has_it_for_recurrent_layers(monkeypatch):
+    rnn = RNN("janet", 64, 64).cuda()
+    x = torch.randn(7, 64, 64, device="cuda")
+    exact = copy.deepcopy(rnn).double()
+    exact.kernel, rnn.kernel = "reference", "triton"
+    before = torch.backends.cuda.matmul.fp32_precision
+    off = {}
+    for tf32 in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+        for _ in range(3):  # the first call launches, the others replay
+            y = rnn(x)[0]
+        off[tf32] = (y - exact(x.double())[0]).abs().max().item()
+        assert torch.backends.cuda.matmul.fp32_precision == before
+    assert off[False] < 1e-5 < off[True] < 1e-2
