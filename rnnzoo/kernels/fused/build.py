@@ -46,7 +46,7 @@ def library(source: str, *more: str) -> ctypes.CDLL:
     path, version = compiler()
     before = [*_flags(), *more]
     flags = [*before, *_libraries()]
-    key = hashlib.sha256("\n".join([source, version, _processor(), *flags]).encode()).hexdigest()[:24]
+    key = hashlib.sha256("\n".join([source, version, processor(), *flags]).encode()).hexdigest()[:24]
     name = f"fused-{key}.so"
     folder = kernel_folder(name)
     target = folder / name
@@ -135,7 +135,7 @@ def _libraries() -> tuple[str, ...]:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
     """What -march=native stands for: the processor's name and what it can do."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].split("\n")

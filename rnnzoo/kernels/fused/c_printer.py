@@ -6,6 +6,7 @@ first, so at each step the rows still alive are the first of a thread's own.
 
 from rnnzoo.kernels.fused.c_bodies import print_body
 from rnnzoo.kernels.fused.plan import Body, Gemm, Loop, Plan
+from rnnzoo.kernels.fused.products import WEIGHT
 
 _PRELUDE = r"""
 #include <math.h>
@@ -13,11 +14,6 @@ _PRELUDE = r"""
 #include <stdint.h>
 #include <string.h>
 
-typedef struct { const real *w; long n, k, ld, turned; real *packed; } weight;
-static long (*panels)(long);
-static void (*pack)(const weight *, long, long);
-static void (*gemm)(const weight *, long, long, long, const real *, long, real *, long, int);
-void connect(void **f) { panels = f[0]; pack = f[1]; gemm = f[2]; }
 """
 
 _SINGLE = r"""
@@ -106,20 +102,20 @@ _SHARE = r"""
 /* alive: (T,) rows at each step; rows: (T,) rows before it; bounds: (threads + 1,) the rows that each thread owns;
    block: steps whose input products are computed at once. Where there are too few rows to own, a team of threads
    shares the columns of every product, and waits for its members after each part of a step. */
-#define PART(w) panels(w->n) * me / team, panels(w->n) * (me + 1) / team
+#define PART(w) w->panels(w->n) * me / team, w->panels(w->n) * (me + 1) / team
 #define WAIT if (team > 1) { _Pragma("omp barrier") }
 #define SHARE(name) \
 void name(long T, long B, long threads, long team, long block, const long *bounds, const long *alive, \
           const long *rows, real **p, const real **c, const weight *w, long weights) { \
   if (threads < 2) { \
-    for (long i = 0; i < weights; i++) pack(w + i, 0, panels(w[i].n)); \
+    for (long i = 0; i < weights; i++) w[i].pack(w + i, 0, w[i].panels(w[i].n)); \
     name##_rows(T, B, 0, 1, block, bounds[0], bounds[1], alive, rows, p, c, w); \
     return; \
   } \
   _Pragma("omp parallel num_threads(threads)") { \
     for (long i = 0; i < weights; i++) { \
-      const long last = panels(w[i].n); \
-      _Pragma("omp for nowait") for (long q = 0; q < last; q++) pack(w + i, q, q + 1); \
+      const long last = w[i].panels(w[i].n); \
+      _Pragma("omp for nowait") for (long q = 0; q < last; q++) w[i].pack(w + i, q, q + 1); \
     } \
     _Pragma("omp barrier") \
     if (team > 1 && omp_get_num_threads() == team) \
@@ -144,7 +140,7 @@ _STEP = {
 
 def print_c(plan: Plan, double: bool) -> str:
     """The source of a library with ``forward``, ``infer`` and ``backward``."""
-    head = f"typedef {'double' if double else 'float'} real;" + _PRELUDE + (_DOUBLE if double else _SINGLE)
+    head = f"typedef {'double' if double else 'float'} real;\n" + WEIGHT + _PRELUDE + (_DOUBLE if double else _SINGLE)
     head += _COMPARISONS + _SHARE
     last = range(len(plan.widths))
     ends = "".join(
@@ -197,14 +193,14 @@ def _gemm(part: Gemm, loop: Loop) -> str:
     p, operand = part.product, part.operand
     n = loop.buffers[operand.buffer].width
     a = f"{operand.buffer}+r0*{n}+{operand.column}"
-    return f"gemm({p.weight},PART({p.weight}),r1-r0,{a},{n},{p.name}+r0*{p.length},{p.length},0);WAIT"
+    return f"{p.weight}->gemm({p.weight},PART({p.weight}),r1-r0,{a},{n},{p.name}+r0*{p.length},{p.length},0);WAIT"
 
 
 def _ahead(loop: Loop, order: list[str]) -> str:
     """At the first step of a block: its rows side by side, and their products."""
     n = loop.buffers["u"].width
     gemms = "".join(
-        f"gemm({g.product.weight},PART({g.product.weight}),m,a+{g.operand.column},{n},"
+        f"{g.product.weight}->gemm({g.product.weight},PART({g.product.weight}),m,a+{g.operand.column},{n},"
         f"p[{order.index(g.product.name)}]+block*lo*{g.product.length},{g.product.length},0);"
         for g in loop.ahead
     )

@@ -16,9 +16,7 @@ enum { W = BYTES / sizeof(real), NR = NV * W, KC = 512 };
 typedef real vec __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real))));
 
-/* (k, n) row by row, or (n, k) where it is turned; `ld` numbers a row; `packed`: panels of (k, NR), 64-byte aligned */
-typedef struct { const real *w; long n, k, ld, turned; real *packed; } weight;
-
+/* `packed` are panels of (k, NR) */
 static inline long least(long a, long b) { return a < b ? a : b; }
 
 long panels(long n) { return (n + NR - 1) / NR; }
@@ -27,7 +25,7 @@ long panel_bytes(long k) { return k * NR * sizeof(real); }
 /* Lays out the panels from `first` to `last`. */
 void pack(const weight *w, long first, long last) {
   for (long q = first; q < last; q++) {
-    real *out = w->packed + q * NR * w->k;
+    real *out = (real *)w->packed + q * NR * w->k;
     long columns = least(w->n - q * NR, NR);
     if (columns < NR) memset(out, 0, panel_bytes(w->k));
     if (w->turned) {
@@ -106,7 +104,7 @@ void gemm(const weight *w, long first, long last, long m, const real *a, long ld
     for (long q = first; q < last; q++)
       for (long i = 0; i < blocks; i++) { /* as even as can be: a tile of one row costs as much as one of five */
         long r = m * i / blocks, mr = m * (i + 1) / blocks - r;
-        of_rows(mr, least(w->k - p, KC), a + r * lda + p, lda, w->packed + (q * w->k + p) * NR, c + r * ldc + q * NR,
+        of_rows(mr, least(w->k - p, KC), a + r * lda + p, lda, (real *)w->packed + (q * w->k + p) * NR, c + r * ldc + q * NR,
                 ldc, least(n - q * NR, NR), add || p > 0);
       }
 }

@@ -8,13 +8,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rnnzoo.kernels.fused.build import BuildError, library
+from rnnzoo.kernels.fused.build import BuildError, library, processor
 
 _ALIGNED = 64  # bytes, of packed matrices
 
 
+_FOLDER = Path(__file__).parent
+WEIGHT = (_FOLDER / "weight.h").read_text()
+
+
 class Weight(ctypes.Structure):
-    """A matrix (k, n), row by row, or (n, k) where it is turned; `ld` numbers a row."""
+    """A matrix, and what multiplies by it, as weight.h has it."""
 
     _fields_ = (
         ("w", ctypes.c_void_p),
@@ -23,29 +27,30 @@ class Weight(ctypes.Structure):
         ("ld", ctypes.c_long),
         ("turned", ctypes.c_long),
         ("packed", ctypes.c_void_p),
+        ("panels", ctypes.c_void_p),
+        ("pack", ctypes.c_void_p),
+        ("gemm", ctypes.c_void_p),
     )
 
 
 class Products:
-    """gemm.c in one dtype."""
+    """gemm.c in one dtype, or where `narrow` gemm_tiles.c: what is multiplied is rounded to bfloat16."""
 
-    def __init__(self, dtype: torch.dtype):
+    def __init__(self, dtype: torch.dtype, narrow: bool):
         real = "double" if dtype == torch.float64 else "float"
+        source = (_FOLDER / ("gemm_tiles.c" if narrow else "gemm.c")).read_text()
         self.dtype = dtype
-        self.lib = library(f"typedef {real} real;\n" + Path(__file__).with_name("gemm.c").read_text())
+        self.lib = library(f"typedef {real} real;\n{WEIGHT}{source}")
         for name in ("panels", "panel_bytes", "outer_bytes"):
             getattr(self.lib, name).restype = ctypes.c_long
+        own = (getattr(self.lib, name) for name in ("panels", "pack", "gemm"))
+        self.functions = [ctypes.cast(f, ctypes.c_void_p).value for f in own]
 
     @staticmethod
     @cache
-    def of(dtype: torch.dtype) -> "Products":
+    def of(dtype: torch.dtype, narrow: bool = False) -> "Products":
         """The one of a dtype; compiled at the first call, unless the cache has it."""
-        return Products(dtype)
-
-    def connect(self, lib: ctypes.CDLL) -> None:
-        """Hands the functions that a cell's loops call to its library."""
-        names = ("panels", "pack", "gemm")
-        lib.connect((ctypes.c_void_p * 3)(*(ctypes.cast(getattr(self.lib, n), ctypes.c_void_p).value for n in names)))
+        return Products(dtype, narrow)
 
     def weight(self, m: Tensor, turned: bool) -> tuple[Weight, tuple[Tensor, ...]]:
         """`m`, or its transpose, as C takes it, and the tensors that must live as long."""
@@ -55,7 +60,7 @@ class Products:
         k, n = m.shape[::-1] if turned else m.shape
         size = self.lib.panels(ctypes.c_long(n)) * self.lib.panel_bytes(ctypes.c_long(k))
         room, address = _room(size)
-        return Weight(m.data_ptr(), n, k, m.shape[1], turned, address), (m, room)
+        return Weight(m.data_ptr(), n, k, m.shape[1], turned, address, *self.functions), (m, room)
 
     def all_rows(self, a: Tensor, m: Tensor, turned: bool, out: Tensor, *, add: bool) -> None:
         """Writes a @ m, or a @ mᵀ where it is turned, to `out`, or adds it; rows may lie apart."""
@@ -95,9 +100,15 @@ class Products:
         return out, total
 
 
+@cache
 def in_tiles() -> bool:
-    """Whether this processor multiplies bfloat16 in tiles (AMX), which alone makes it faster than float32."""
-    return False
+    """Whether this processor multiplies bfloat16 in tiles (AMX), and the system lets it: elsewhere float32 is as fast."""
+    if not {"amx_bf16", "avx512_bf16"} <= set(processor().split()):
+        return False
+    try:
+        return Products.of(torch.float32, narrow=True).lib.permitted() == 0
+    except BuildError:  # a compiler that does not know them
+        return False
 
 
 @cache

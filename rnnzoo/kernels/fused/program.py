@@ -51,9 +51,7 @@ class Program:
     def compiled(self) -> ctypes.CDLL:
         """The library; compiled at the first use, not before."""
         # what a loop computes again must equal what another has computed, or `x == x.amax()` would be false
-        lib = library(self.source, "-ffp-contract=off")
-        self.products.connect(lib)
-        return lib
+        return library(self.source, "-ffp-contract=off")
 
     @cached_property
     def products(self) -> Products:
