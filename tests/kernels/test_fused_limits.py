@@ -1,6 +1,8 @@
 """What the kernel `fused` cannot run, and that it says so; what it remembers, and what it must not."""
 
+import copy
 import os
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -13,6 +15,7 @@ from rnnzoo.cells import Cell, GatedCell, Hidden
 from rnnzoo.kernels.fused import kernel as fused
 from rnnzoo.kernels.fused.c_bodies import CODE
 from rnnzoo.kernels.fused.expressions import ROWWISE
+from rnnzoo.kernels.fused.products import in_tiles
 
 X = torch.randn(7, 4, 3)
 
@@ -118,7 +121,8 @@ def test_reasons_of_the_call_are_sentences():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_under_autocast_it_computes_in_float32(dtype):
+def test_under_autocast_it_computes_in_float32_where_bfloat16_is_no_faster(dtype, monkeypatch):
+    monkeypatch.setattr(fused, "in_tiles", lambda: False)
     rnn = RNN("lstm", 3, 5, 2, kernel="fused")
     y, h = rnn(X.to(dtype).float())
     z, _ = rnn(X.to(dtype).float(), h)
@@ -129,6 +133,48 @@ def test_under_autocast_it_computes_in_float32(dtype):
         assert torch.equal(rnn(X.to(dtype), last)[0], z)
         wider = rnn(X.to(dtype), type(last)(*(a.bfloat16() for a in last)))[0]
     torch.testing.assert_close(wider, z, rtol=0.02, atol=0.02)
+
+
+needs_tiles = pytest.mark.skipif(not in_tiles(), reason="this processor has no tiles of bfloat16 (AMX)")
+
+
+@needs_tiles
+@pytest.mark.parametrize("lengths", [None, [7, 40, 1]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "cho_gru", "peephole_lstm", "lem", "mingru"])
+def test_in_tiles_of_bfloat16_it_is_as_close_to_float64_as_the_reference_under_autocast(name, lengths):
+    """What is multiplied is rounded; sums, states and results are not."""
+
+    def run(by, rnn, x, narrow):
+        rnn.kernel = by
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            y, last = rnn(x, lengths=lengths)
+        assert by == "reference" or y.dtype == last[0].dtype == x.dtype
+        found = torch.autograd.grad(y.double().square().sum(), [x, *rnn.parameters()])
+        return torch.cat([a.detach().double().flatten() for a in (y, *found)])
+
+    off = Counter()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        rnn = RNN(name, 20, 36, 2, bidirectional=True)
+        x = torch.randn(40, 3, 20, requires_grad=True)
+        exact = run("reference", copy.deepcopy(rnn).double(), x.detach().double().requires_grad_(), False)
+        for by in ("fused", "reference"):
+            off[by] += (run(by, rnn, x, True) - exact).norm() / exact.norm() / 3
+    assert 1e-4 < off["fused"] <= 1.1 * off["reference"]
+
+
+@needs_tiles
+def test_tiles_and_float32_do_not_disturb_each_other():
+    rnn, x = RNN("lstm", 20, 36, kernel="fused"), torch.randn(7, 40, 20)
+    wide = rnn(x)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = rnn(x)[0]
+        assert "bfloat16" in str(rnn.explain(x))
+    assert torch.equal(rnn(x)[0], wide)
+    assert 1e-5 < (narrow - wide).abs().max() < 1e-2
+    assert "bfloat16" not in str(rnn.explain(x))
+    y = x @ torch.randn(20, 20)  # torch's own products, which may use tiles as well
+    assert y.isfinite().all()
 
 
 def test_transforms_of_torch_func_and_the_compiler_go_past_it():

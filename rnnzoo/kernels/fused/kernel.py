@@ -30,14 +30,18 @@ from rnnzoo.kernels.fused.trace import Calls, Shapes, real_values, untraceable
 from rnnzoo.kernels.layout import Layout, Packed
 from rnnzoo.transforms.dilated import over_time
 
-RATE, STEP = 180.0, 0.003  # GFLOP/s, and ms of one step of one cell
+RATE, TILES, STEP = 180.0, 400.0, 0.003  # GFLOP/s, those in tiles of bfloat16, and ms of one step of one cell
 START = 1.0  # ms of a call: less, but a trace and a compiler's run are to be made up for
 _MOST = 256  # programs that are remembered
 
 
 class Fused(LayerKernel):
     """C derived from a cell's ``step``, forward and backward, for any cell of row-wise arithmetic, reductions over
-    the row and products with parameters. Compiled at the first run; lengths and batches never compile again."""
+    the row and products with parameters. Compiled at the first run; lengths and batches never compile again.
+
+    Under autocast to bfloat16 what is multiplied is rounded to it where the processor has tiles for that (AMX); sums,
+    states and results stay in float32, and elsewhere all is.
+    """
 
     name = "fused"
 
@@ -79,7 +83,8 @@ class Fused(LayerKernel):
     def cost(self, work: Work) -> float:
         if torch.compiler.is_exporting():
             return math.inf  # what others load has no need of rnnzoo then; by its name it is exported as one operation
-        return milliseconds(work, RATE) + (START + STEP * work.layout.time) * len(work.cells)
+        rate = TILES if self._narrows(work.x) else RATE
+        return milliseconds(work, rate) + (START + STEP * work.layout.time) * len(work.cells)
 
     def remark(self, work: Work) -> str:
         kept = []
@@ -88,21 +93,24 @@ class Fused(LayerKernel):
             found = self._prepared(cell, dtype, work.x.dim() - 1, work.given(k))
             if not isinstance(found, str):
                 kept.append(PROGRAMS[found.key].plan.floats_saved / cell.hidden_size)
-        return f"keeps {sum(kept) / len(kept):.3g} numbers a step and unit for the backward" if kept else ""
+        said = [f"keeps {sum(kept) / len(kept):.3g} numbers a step and unit for the backward"] if kept else []
+        if self._narrows(work.x):
+            said.append(f"multiplies in {str(torch.get_autocast_dtype(work.x.device.type)).removeprefix('torch.')}")
+        return "; ".join(said)
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
         if not _autocast(work.x):
             return super().run(work)
         device = work.x.device.type
-        layer = partial(self.layer, narrow=self._narrow(torch.get_autocast_dtype(device)))
+        layer = partial(self.layer, narrow=torch.get_autocast_dtype(device) if self._narrows(work.x) else None)
         with torch.autocast(device, enabled=False):
             return run_stack(
                 _unnarrowed(work), lambda cell, x, inputs, s: over_time(layer, cell, x, inputs, s, work.layout)
             )
 
-    def _narrow(self, dtype: torch.dtype) -> torch.dtype | None:
-        """To what the operands of products are rounded under autocast to `dtype`; None: they are not."""
-        return dtype if dtype == torch.bfloat16 and in_tiles() else None
+    def _narrows(self, x: Tensor) -> bool:
+        """Whether what is multiplied is rounded, as autocast asks for."""
+        return x.device.type == "cpu" and _autocast(x) and in_tiles()
 
     def layer(
         self,

@@ -39,7 +39,7 @@ class Products:
     def __init__(self, dtype: torch.dtype, narrow: bool):
         real = "double" if dtype == torch.float64 else "float"
         source = (_FOLDER / ("gemm_tiles.c" if narrow else "gemm.c")).read_text()
-        self.dtype = dtype
+        self.dtype, self.narrow = dtype, narrow
         self.lib = library(f"typedef {real} real;\n{WEIGHT}{source}")
         for name in ("panels", "panel_bytes", "outer_bytes"):
             getattr(self.lib, name).restype = ctypes.c_long
@@ -102,7 +102,7 @@ class Products:
 
 @cache
 def in_tiles() -> bool:
-    """Whether this processor multiplies bfloat16 in tiles (AMX), and the system lets it: elsewhere float32 is as fast."""
+    """Whether this processor multiplies bfloat16 in tiles (AMX), and the system lets it; elsewhere it is no faster."""
     if not {"amx_bf16", "avx512_bf16"} <= set(processor().split()):
         return False
     try:

@@ -28,7 +28,10 @@ _PIECES = 64  # of a body: they are printed one by one here
 
 class Triton(fused.Fused):
     """Triton derived from a cell's ``step``, by the plan that ``fused`` prints as C: per step its products and one
-    row-wise kernel or more, forward and backward, replayed as CUDA graphs where sequences are of equal length."""
+    row-wise kernel or more, forward and backward, replayed as CUDA graphs where sequences are of equal length.
+
+    Under autocast what is multiplied is rounded to its dtype; sums, states and results stay in float32.
+    """
 
     name = "triton"
 
@@ -75,8 +78,8 @@ class Triton(fused.Fused):
     ) -> fused.Prepared | str:
         return fused._found(cell, dtype, dims, fused._told(inputs, dims))
 
-    def _narrow(self, dtype: torch.dtype) -> torch.dtype | None:
-        return dtype
+    def _narrows(self, x: Tensor) -> bool:
+        return fused._autocast(x)
 
     def _loops(
         self,
