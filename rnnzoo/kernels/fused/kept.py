@@ -153,6 +153,6 @@ def _installed(path: str) -> bool:
 def _own_source() -> str:
     """A digest of this package: what another version has made is not read."""
     found = hashlib.sha256()
-    for path in sorted(_ROOT.rglob("*.py")):
+    for path in sorted(p for p in _ROOT.rglob("*") if p.suffix in (".py", ".c", ".h")):
         found.update(f"{path.relative_to(_ROOT)}\0".encode() + path.read_bytes())
     return found.hexdigest()
