@@ -35,5 +35,5 @@ format: $(READY)
 
 # the table of every cell, with the speeds that benchmarks/cpu.sh measured
 zoo: $(READY)
-	{ sed '/^| cell/,$$d' ZOO.md; $(BIN)/rnnzoo cells --markdown --speeds benchmarks/results/zoo.json; } > ZOO.md.new
+	{ sed '/^| cell/,$$d' ZOO.md; $(BIN)/rnnzoo cells --markdown --speeds benchmarks/results/amd-epyc/zoo.json; } > ZOO.md.new
 	mv ZOO.md.new ZOO.md

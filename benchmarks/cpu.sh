@@ -1,17 +1,19 @@
 #!/bin/sh
 # The README's figures on a CPU: cpu.sh [THREADS], from anywhere, on a machine that does nothing else; a quarter hour.
-# What is measured goes to results/, a file a question; `table.py` prints it as a table.
+# What is measured goes to $OUT, or to results/PROCESSOR/, a file a question; `table.py` prints it as a table.
 set -eu
 cd "$(dirname "$0")/.."
-out=${OUT:-benchmarks/results}
+python=${PYTHON:-python}
+out=${OUT:-$("$python" benchmarks/machine.py)}
 mkdir -p "$out"
 bench() {
     name=$1
     shift
-    ${PYTHON:-python} -m rnnzoo bench --threads "$threads" --json "$out/$name.json" "$@"
+    "$python" -m rnnzoo bench --threads "$threads" --json "$out/$name.json" "$@"
 }
 threads=${1:-2}
 bench vendor --cell lstm gru --what backward forward step --kernels fused native auto --peers torch loop onnxruntime
+bench bf16 --cell lstm gru --precision bf16 --what backward forward --kernels fused native auto --peers torch --rounds 5
 bench zoo_peers --cell peephole_lstm janet mgu lem --kernels fused auto --peers torchrecurrent --rounds 5
 bench lengths --cell lstm gru --layers 2 --bidirectional --lengths --kernels fused native auto --peers torch --rounds 5
 bench loops --cell cho_gru --kernels fused auto --peers naive --rounds 5

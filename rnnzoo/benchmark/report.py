@@ -97,6 +97,11 @@ def document(results: Results, machine: dict[str, Any], options: dict[str, Any])
     }
 
 
+def plain_name(processor: str) -> str:
+    """A processor's name as a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*", "", processor.lower())).strip("-")
+
+
 def json_path(given: str, processor: str, day: str) -> Path:
     """Where to write: `given`, or in it, where it is a folder, a file named by the processor and the day.
 
@@ -105,8 +110,7 @@ def json_path(given: str, processor: str, day: str) -> Path:
     """
     path = Path(given)
     if path.is_dir():
-        name = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*", "", processor.lower())).strip("-")
-        path = path / f"{name}-{day}.json"
+        path = path / f"{plain_name(processor)}-{day}.json"
     if not path.parent.is_dir():
         raise RnnZooError(f"--json {given!r} cannot be written: there is no folder {str(path.parent)!r}")
     try:

@@ -94,7 +94,7 @@ class Triton(fused.Fused):
 
 
 def _quicker_than_cudnn(work: Work) -> bool:
-    """As measured on H100 and H200 (benchmarks/results/gpu-*.json): forward and backward 1.3 to 3.4 times as quick.
+    """As measured on H100 and H200 (benchmarks/results/nvidia-h200/): forward and backward 1.3 to 3.4 times as quick.
 
     Not where cuDNN has kernels that keep the weights on the chip (small states, and LSTMs in fewer bits), nor for
     sequences of different lengths, which are no CUDA graphs.
