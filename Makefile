@@ -19,10 +19,10 @@ demo: $(READY)
 	$(BIN)/rnnzoo fit --config configs/char_lm.yaml
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup
 
 test-long: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -112,6 +112,10 @@ def milliseconds(work: Work, rate: float) -> float:
 
     The kernels' rates and times a step are those of one thread of a processor with AVX-512, by ``rnnzoo bench``.
     """
-    weights = sum(cell.hidden_size * (cell.input_size + cell.hidden_size) * max(cell.gates, 1) for cell in work.cells)
     rows = work.x.shape[0] if work.x.dim() == 2 else work.layout.time * work.layout.batch
-    return 6 * weights * rows / rate * 1e-6
+    return 6 * weights(work) * rows / rate * 1e-6
+
+
+def weights(work: Work) -> int:
+    """About how many numbers the matrices of its cells have."""
+    return sum(cell.hidden_size * (cell.input_size + cell.hidden_size) * max(cell.gates, 1) for cell in work.cells)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fused_cells import CELLS, Gap
 from matrix_cells import MATRIX_CELLS
+from together import compile_group, in_groups
 from torch.utils._pytree import tree_map
 
 from rnnzoo import RNN, RnnZooError, create
@@ -39,15 +40,27 @@ def work(make, sizes, dtype, layers=1, both=False):
     return rnn, x, hx, inputs
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
-def test_outputs_final_states_and_every_gradient_equal_the_references(make, dtype):
+@pytest.fixture
+def _compiled(request):
+    def work_of(item):
+        rnn, x, _, inputs = work(*(item.callspec.params[n] for n in ("make", "sizes", "dtype")))
+        return rnn, x, inputs
+
+    compile_group(request, work_of)
+
+
+@pytest.mark.usefixtures("_compiled")
+@pytest.mark.parametrize(
+    ("sizes", "dtype"), [*((sizes, torch.float64) for sizes in SIZES), (SIZES[0], torch.float32)], ids=str
+)
+@pytest.mark.parametrize("make", in_groups(CELLS, "fused"))
+def test_outputs_final_states_and_every_gradient_equal_the_references(make, sizes, dtype):
     near = 1e-10 if dtype == torch.float64 else 3e-4
-    for T, B, I, H in SIZES if dtype == torch.float64 else SIZES[:1]:
-        rnn, x, hx, inputs = work(make, (T, B, I, H), dtype)
-        for start in (None, hx):
-            for lengths in (None, torch.randint(1, T + 1, (B,))):
-                compare(rnn, x, start, lengths, inputs, near)
+    T, B = sizes[:2]
+    rnn, x, hx, inputs = work(make, sizes, dtype)
+    for start in (None, hx):
+        for lengths in (None, torch.randint(1, T + 1, (B,))):
+            compare(rnn, x, start, lengths, inputs, near)
 
 
 @pytest.mark.parametrize("make", MATRIX_CELLS.values(), ids=MATRIX_CELLS)

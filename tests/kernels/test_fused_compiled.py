@@ -6,6 +6,7 @@ import torch
 from rnnzoo import RNN, RnnZooError
 from rnnzoo.kernels.fused import kernel as fused
 from rnnzoo.kernels.fused.ops import PROGRAMS
+from rnnzoo.kernels.fused.products import in_tiles
 
 CALL = torch.ops.rnnzoo.scan.default
 
@@ -37,6 +38,21 @@ def test_a_stack_compiles_whole_and_trains_as_it_does_uncompiled(name, backend):
         torch.testing.assert_close(a, b)
     other = torch.randn(6, 7, 3)
     torch.testing.assert_close(compiled(other)[0], rnn(other)[0])
+
+
+@pytest.mark.skipif(not in_tiles(), reason="this processor has no tiles of bfloat16 (AMX)")
+def test_products_of_bfloat16_are_compiled_too():
+    rnn = RNN("janet", 20, 36, kernel="fused")
+
+    def narrow(x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return rnn(x)
+
+    x = torch.randn(9, 4, 20, requires_grad=True)
+    wanted = trained(narrow, rnn, x)
+    assert not torch.equal(wanted[0], rnn(x)[0])
+    for a, b in zip(trained(torch.compile(narrow, fullgraph=True, backend="aot_eager"), rnn, x), wanted, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_a_cell_that_has_never_run_is_traced_while_it_is_compiled():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from oracles import ORACLES
+from together import compile_group, in_groups
 
 from rnnzoo import RNN
 from rnnzoo.cells import LinearCell, list_cells
@@ -10,13 +11,15 @@ from rnnzoo.kernels.native import VENDORS
 from rnnzoo.testing.case import expect, gradients, named, results
 
 SIZES = [(1, 1, 1, 1), (7, 3, 5, 33)]  # T, B, I, H
+NARROW = (7, 3, 5, 8)
 MORE_SIZES = [(13, 2, 1, 17), (33, 5, 9, 3)]
+FUSED = {f"{name}-fused": (name, "fused") for name, cls in list_cells().items() if cls.not_fused is None}
 PAIRS = [
-    *((name, "fused") for name, cls in list_cells().items() if cls.not_fused is None),
+    *in_groups(FUSED, "zoo"),
     *((name, "native") for name, cls in list_cells().items() if cls in VENDORS),
     *((name, "linear_scan") for name, cls in list_cells().items() if issubclass(cls, LinearCell)),
 ]
-INTERPRETED = [(name, "triton") for name, cls in list_cells().items() if cls.not_fused is None]
+INTERPRETED = [(name, "triton") for name, _ in FUSED.values()]
 
 
 def inputs_of(rnn, T, B):
@@ -39,6 +42,17 @@ def stack(name, sizes, layers=2):
     with torch.no_grad():
         _, last = rnn(x[:2], **{n: a[:2] for n, a in inputs.items()})
     return rnn, x, inputs, last
+
+
+@pytest.fixture(autouse=True)
+def _compiled(request):
+    def work_of(item):
+        name, sizes = item.callspec.params["name"], item.callspec.params.get("sizes")
+        rnn, x, inputs, _ = stack(name, sizes) if sizes else stack(name, NARROW, 1)
+        dtype = torch.float64 if sizes else torch.float32
+        return rnn.to(dtype), x.to(dtype), {n: a.to(dtype) for n, a in inputs.items()}
+
+    compile_group(request, work_of)
 
 
 def mapped(fn, state):
@@ -113,7 +127,7 @@ def real(named_values):
 def test_narrow_numbers_lose_no_more_by_a_kernel_and_a_row_of_nan_spoils_no_other(name, kernel):
     within = 0
     for _ in range(3):
-        rnn, x, inputs, _ = stack(name, (7, 3, 5, 8), 1)
+        rnn, x, inputs, _ = stack(name, NARROW, 1)
         truth = everything(rnn, "reference", x, None, None, inputs)
         rnn.float()
         x, inputs = x.float(), {n: a.float() for n, a in inputs.items()}

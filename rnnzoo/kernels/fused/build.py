@@ -12,8 +12,10 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -37,34 +39,71 @@ def compiler() -> tuple[str, str]:
     raise BuildError("no C compiler (gcc) is on PATH")
 
 
+class Source(NamedTuple):
+    """C in two parts: what many libraries begin with, and a library's own; the names of its functions end in `tag`,
+    which no other has."""
+
+    head: str
+    own: str
+    tag: str
+
+
 def library(source: str, *more: str) -> ctypes.CDLL:
     """`source` compiled, with `more` flags, from the cache where it is there and whole.
 
     Raises:
         BuildError: no compiler, or one that fails.
     """
-    path, version = compiler()
-    before = [*_flags(), *more]
-    flags = [*before, *_libraries()]
-    key = hashlib.sha256("\n".join([source, version, processor(), *flags]).encode()).hexdigest()[:24]
-    name = f"fused-{key}.so"
-    folder = kernel_folder(name)
-    target = folder / name
+    target = _target(source, more)
     if read_whole(target) is not None:
         try:
             return ctypes.CDLL(str(target))
         except OSError:
             pass  # built where other libraries stand: build it again
-    with written_aside(target) as made:
-        code = made.with_name("kernel.c")
-        code.write_text(source)
-        _run([path, *before, str(code), "-o", str(made), *_libraries()])
-        with made.open("ab") as file:
-            file.write(checksum(made.read_bytes()))
+    _build(source, more, target)
     try:
         return ctypes.CDLL(str(target))
     except OSError as error:
         raise BuildError(f"what the C compiler made cannot be loaded: {error}") from error
+
+
+def compile_together(sources: Iterable[Source], *more: str) -> None:
+    """Sees to it that `library` finds the sources in the cache: those that begin alike are compiled in one run, which
+    takes three quarters of the time of many, and are one file by several names.
+
+    Raises:
+        BuildError: no compiler, or one that fails.
+    """
+    missing: dict[str, dict[Path, str]] = {}
+    for source in sources:
+        target = _target(source.head + source.own, more)
+        if read_whole(target) is None:
+            missing.setdefault(source.head, {})[target] = source.own
+    for head, own in missing.items():
+        first, *others = own
+        _build(head + "".join(own.values()), more, first)
+        for other in others:
+            with written_aside(other) as made:
+                try:
+                    os.link(first, made)
+                except OSError:  # a file system without links
+                    shutil.copyfile(first, made)
+
+
+def _target(source: str, more: Sequence[str]) -> Path:
+    """Where the library of a source is or is to be kept."""
+    told = [source, compiler()[1], processor(), *_flags(), *more, *_libraries()]
+    name = f"fused-{hashlib.sha256(chr(10).join(told).encode()).hexdigest()[:24]}.so"
+    return kernel_folder(name) / name
+
+
+def _build(source: str, more: Sequence[str], target: Path) -> None:
+    with written_aside(target) as made:
+        code = made.with_name("kernel.c")
+        code.write_text(source)
+        _run([compiler()[0], *_flags(), *more, str(code), "-o", str(made), *_libraries()])
+        with made.open("ab") as file:
+            file.write(checksum(made.read_bytes()))
 
 
 def kernel_folder(name: str) -> Path:

@@ -4,6 +4,9 @@ A thread runs its rows through the whole sequence, so no step waits for another 
 first, so at each step the rows still alive are the first of a thread's own.
 """
 
+import hashlib
+
+from rnnzoo.kernels.fused.build import Source
 from rnnzoo.kernels.fused.c_bodies import print_body
 from rnnzoo.kernels.fused.plan import Body, Gemm, Loop, Plan
 from rnnzoo.kernels.fused.products import WEIGHT
@@ -138,8 +141,8 @@ _STEP = {
 }
 
 
-def print_c(plan: Plan, double: bool) -> str:
-    """The source of a library with ``forward``, ``infer`` and ``backward``."""
+def print_c(plan: Plan, double: bool) -> Source:
+    """The source of a library with ``forward``, ``infer`` and ``backward``, each with the source's tag behind."""
     head = f"typedef {'double' if double else 'float'} real;\n" + WEIGHT + _PRELUDE + (_DOUBLE if double else _SINGLE)
     head += _COMPARISONS + _SHARE
     last = range(len(plan.widths))
@@ -149,7 +152,9 @@ def print_c(plan: Plan, double: bool) -> str:
     # a row that ends here leaves its state behind
     ends = f"const long from=t+1==T?r0:alive[t+1]>r0?alive[t+1]:r0;if(from<r1){{{ends}}}" if last else ""
     loops = (("forward", plan.forward, ends), ("infer", plan.infer, ends), ("backward", plan.backward, ""))
-    return head + "".join(_function(plan, name, loop, end) for name, loop, end in loops)
+    own = "".join(_function(plan, f"{name}@", loop, end) for name, loop, end in loops)
+    tag = hashlib.sha256(own.encode()).hexdigest()[:16]
+    return Source(head, own.replace("@", f"_{tag}"), tag)
 
 
 def _function(plan: Plan, name: str, loop: Loop, end: str) -> str:
@@ -170,7 +175,7 @@ def _function(plan: Plan, name: str, loop: Loop, end: str) -> str:
         f"{{real*z=p[{i}];p[{i}]=p[{j}];p[{j}]=z;}}"
         for i, j in ((order.index(a), order.index(b)) for a, b in loop.swaps)
     )
-    back = name == "backward"
+    back = loop is plan.backward
     ahead = _ahead(loop, order) if loop.ahead else ""
     times = "for(long t=T-1;t>=0;t--)" if back else "for(long t=0;t<T;t++)"
     return f"""

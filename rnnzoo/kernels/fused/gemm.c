@@ -1,19 +1,25 @@
 /* Products of rows with a matrix, for the loops over time: the matrix is laid out once a sequence, in panels of NR
-   columns, and a tile of MR rows by NR columns stays in registers. Compiled once per dtype (`real`), for this processor.
+   columns, and a tile of MR rows by NR columns stays in registers. Compiled once per dtype (`real`, of REAL bytes, with
+   `lane` for a whole number as wide), for this processor.
 
    Why not BLAS: the rows of one step are few, its matrix is the same at every step, and a library that packs, threads
    and dispatches anew at each call gets 30 to 50 % of what the processor can do here. */
 #include <string.h>
 
 #if defined(__AVX512F__)
-enum { BYTES = 64, MR = 14, NV = 2 };
+#define BYTES 64
+enum { MR = 14, NV = 2 };
 #elif defined(__AVX__)
-enum { BYTES = 32, MR = 6, NV = 2 };
+#define BYTES 32
+enum { MR = 6, NV = 2 };
 #else
-enum { BYTES = 16, MR = 8, NV = 2 };
+#define BYTES 16
+enum { MR = 8, NV = 2 };
 #endif
-enum { W = BYTES / sizeof(real), NR = NV * W, KC = 512 };
+#define LANES (BYTES / REAL)
+enum { W = LANES, NR = NV * W, KC = 512, OC = 256, LEFT = (MR + W - 1) / W * W, AHEAD = 64 };
 typedef real vec __attribute__((vector_size(BYTES)));
+typedef lane lanes __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real))));
 
 /* `packed` are panels of (k, NR) */
@@ -22,18 +28,66 @@ static inline long least(long a, long b) { return a < b ? a : b; }
 long panels(long n) { return (n + NR - 1) / NR; }
 long panel_bytes(long k) { return k * NR * sizeof(real); }
 
+/* W rows of W numbers, turned: in step s every two rows that are s apart change their halves of 2 s columns */
+#define LOW(i, s) ((i) & (s) ? W + (i) - (s) : (i))
+#define HIGH(i, s) ((i) & (s) ? W + (i) : (i) + (s))
+#define TWO(F, i, s) F(i, s), F(i + 1, s)
+#define FOUR(F, i, s) TWO(F, i, s), TWO(F, i + 2, s)
+#define EIGHT(F, i, s) FOUR(F, i, s), FOUR(F, i + 4, s)
+#define SIXTEEN(F, i, s) EIGHT(F, i, s), EIGHT(F, i + 8, s)
+#define EXCHANGE(s) \
+  for (int i = 0; i < W; i++) \
+    if (!(i & (s))) { \
+      vec a = r[i], b = r[i + (s)]; \
+      r[i] = __builtin_shuffle(a, b, (lanes){ALL(LOW, 0, s)}); \
+      r[i + (s)] = __builtin_shuffle(a, b, (lanes){ALL(HIGH, 0, s)}); \
+    }
+static inline __attribute__((always_inline)) void turn(vec *r) {
+#if LANES == 16
+#define ALL SIXTEEN
+#elif LANES == 8
+#define ALL EIGHT
+#elif LANES == 4
+#define ALL FOUR
+#else
+#define ALL TWO
+#endif
+#pragma GCC unroll 16
+  EXCHANGE(1)
+#if LANES > 2
+#pragma GCC unroll 16
+  EXCHANGE(2)
+#endif
+#if LANES > 4
+#pragma GCC unroll 16
+  EXCHANGE(4)
+#endif
+#if LANES > 8
+#pragma GCC unroll 16
+  EXCHANGE(8)
+#endif
+}
+
 /* Lays out the panels from `first` to `last`. */
 void pack(const weight *w, long first, long last) {
   for (long q = first; q < last; q++) {
     real *out = (real *)w->packed + q * NR * w->k;
-    long columns = least(w->n - q * NR, NR);
+    const long columns = least(w->n - q * NR, NR);
     if (columns < NR) memset(out, 0, panel_bytes(w->k));
     if (w->turned) {
-      for (long p0 = 0; p0 < w->k; p0 += 16)
-        for (long j = 0; j < columns; j++) {
-          const real *row = w->w + (q * NR + j) * w->ld;
-          for (long p = p0; p < least(p0 + 16, w->k); p++) out[p * NR + j] = row[p];
-        }
+      const real *rows = w->w + q * NR * w->ld;
+      for (long p = 0; p < w->k; p += W)
+        for (long j = 0; j < columns; j += W)
+          if (p + W <= w->k && j + W <= columns) {
+            vec r[W];
+#pragma GCC unroll 16
+            for (int i = 0; i < W; i++) r[i] = *(const loose *)(rows + (j + i) * w->ld + p);
+            turn(r);
+#pragma GCC unroll 16
+            for (int i = 0; i < W; i++) *(vec *)(out + (p + i) * NR + j) = r[i];
+          } else
+            for (long i = j; i < least(j + W, columns); i++)
+              for (long z = p; z < least(p + W, w->k); z++) out[z * NR + i] = rows[i * w->ld + z];
     } else
       for (long p = 0; p < w->k; p++) memcpy(out + p * NR, w->w + p * w->ld + q * NR, columns * sizeof(real));
   }
@@ -51,7 +105,10 @@ static inline __attribute__((always_inline)) void tile(const int mr, long k, con
   for (long p = 0; p < k; p++) {
     vec right[NV];
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) right[j] = *(const vec *)(b + p * NR + j * W);
+    for (int j = 0; j < NV; j++) {
+      right[j] = *(const vec *)(b + p * NR + j * W);
+      __builtin_prefetch(b + (p + AHEAD) * NR + j * W); /* a panel is read once a step, from far away if it is large */
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++) {
       vec left = a[i * down + p * along] - (vec){};
@@ -93,7 +150,7 @@ static void of_rows(long mr, long k, const real *a, long lda, const real *b, rea
   switch (mr) { CASES }
 }
 static void of_block(long mr, long k, const real *a, const real *b, real *c, long ldc, long columns, int add) {
-  const long down = 1, along = MR;
+  const long down = 1, along = LEFT;
   switch (mr) { CASES }
 }
 
@@ -122,35 +179,74 @@ void gemm_all(long threads, const weight *w, long m, const real *a, long lda, re
   }
 }
 
-/* out (P, Q) = or += left (N, P)^T @ right (N, Q), and where `sums` is there, sums (P) = or += the sum of left's rows.
-   `packed`: room for KC rows of right in panels; it is 64-byte aligned. */
+/* n numbers, and zeros up to `room` */
+static inline __attribute__((always_inline)) void part(const real *p, long n, const long room, real *out) {
+  if (n >= room)
+    for (long j = 0; j < room; j += W) *(vec *)(out + j) = *(const loose *)(p + j);
+  else
+    for (long j = 0; j < room; j++) out[j] = j < n ? p[j] : 0;
+}
+
+/* sums (n) = or += those of k rows */
+static inline __attribute__((always_inline)) void add_rows(const real *rows, long k, const long room, long n, real *sums,
+                                                           int add) {
+  real sum[NR > LEFT ? NR : LEFT] = {0};
+  for (long r = 0; r < k; r++)
+    for (long j = 0; j < room; j++) sum[j] += rows[r * room + j];
+  for (long j = 0; j < n; j++) sums[j] = add ? sums[j] + sum[j] : sum[j];
+}
+
+/* Of `threads` that share the rows of blocks and the columns of panels, how many share the rows: what each of them has to
+   lay out is to be as little as can be. */
+static long row_shares(long threads, long P, long Q) {
+  long best = 1;
+  for (long n = 2; n <= threads; n++)
+    if (threads % n == 0 && P / n + Q * n / threads < P / best + Q * best / threads) best = n;
+  return best;
+}
+static inline long share(long n, long k, long shares) { return n * k / shares; }
+long outer_bytes(long threads, long P, long Q) {
+  const long down = row_shares(threads, P, Q), across = threads / down, blocks = (P + MR - 1) / MR;
+  const long own = ((panels(Q) + across - 1) / across * NR + (blocks + down - 1) / down * LEFT) * OC * sizeof(real);
+  return threads * own;
+}
+
+/* out (P, Q) = or += left (N, P)^T @ right (N, Q), and where they are there, left_sums (P) and right_sums (Q) = or += the
+   sums of their rows. `packed`: room of outer_bytes. Each thread has a part of out, and lays out what it needs for it by
+   itself, OC rows at a time as they lie: what another has written is as far away as memory. */
 void outer(long threads, long N, long P, long Q, const real *left, long ldl, const real *right, long ldr, real *out,
-           real *sums, real *packed, int add) {
-  const long blocks = (P + MR - 1) / MR, columns = panels(Q);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  for (long p = 0; p < N; p += KC) {
-    const long k = least(N - p, KC);
-    const weight w = {right + p * ldr, Q, k, ldr, 0, packed};
-#pragma omp for
-    for (long q = 0; q < columns; q++) pack(&w, q, q + 1);
-#pragma omp for schedule(dynamic, 1)
-    for (long i = 0; i < blocks; i++) {
-      real block[KC][MR];
-      const long from = i * MR, mr = least(P - from, MR);
-      if (mr == MR)
-        for (long r = 0; r < k; r++) memcpy(block[r], left + (p + r) * ldl + from, sizeof block[r]);
-      else
-        for (long r = 0; r < k; r++)
-          for (long j = 0; j < MR; j++) block[r][j] = j < mr ? left[(p + r) * ldl + from + j] : 0;
-      if (sums) {
-        real sum[MR] = {0};
-        for (long r = 0; r < k; r++)
-          for (long j = 0; j < MR; j++) sum[j] += block[r][j];
-        for (long j = 0; j < mr; j++) sums[from + j] = add || p ? sums[from + j] + sum[j] : sum[j];
+           real *left_sums, real *right_sums, void *packed, int add) {
+  const long blocks = (P + MR - 1) / MR, columns = panels(Q), down = row_shares(threads, P, Q), across = threads / down;
+  const long room = outer_bytes(threads, P, Q) / sizeof(real) / threads;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
+  for (long t = 0; t < threads; t++) {
+    const long i0 = share(blocks, t % down, down), i1 = share(blocks, t % down + 1, down);
+    const long q0 = share(columns, t / down, across), q1 = share(columns, t / down + 1, across);
+    real *const rights = (real *)packed + t * room, *const lefts = rights + (q1 - q0) * NR * OC;
+    for (long p = 0; p < N && i0 < i1 && q0 < q1; p += OC) {
+      const long k = least(N - p, OC);
+      const int more = add || p;
+      for (long r = 0; r < k; r++) {
+        const real *at = right + (p + r) * ldr;
+        for (long q = q0; q < q1; q++)
+          part(at + q * NR, least(Q - q * NR, NR), NR, rights + ((q - q0) * k + r) * NR);
+        at = left + (p + r) * ldl;
+        for (long i = i0; i < i1; i++) {
+          const long from = share(P, i, blocks);
+          part(at + from, least(P - from, LEFT), LEFT, lefts + ((i - i0) * k + r) * LEFT);
+        }
       }
-      for (long q = 0; q < columns; q++)
-        of_block(mr, k, block[0], packed + q * NR * k, out + from * Q + q * NR, Q, least(Q - q * NR, NR), add || p > 0);
+      for (long i = i0; i < i1; i++) {
+        const long from = share(P, i, blocks), mr = share(P, i + 1, blocks) - from;
+        const real *block = lefts + (i - i0) * k * LEFT;
+        if (left_sums && q0 == 0) add_rows(block, k, LEFT, mr, left_sums + from, more);
+        for (long q = q0; q < q1; q++) {
+          const real *panel = rights + (q - q0) * k * NR;
+          const long there = least(Q - q * NR, NR);
+          if (right_sums && i == 0) add_rows(panel, k, NR, there, right_sums + q * NR, more);
+          of_block(mr, k, block, panel, out + from * Q + q * NR, Q, there, more);
+        }
+      }
     }
   }
 }
-long outer_bytes(long Q) { return panels(Q) * panel_bytes(KC); }

@@ -12,7 +12,7 @@
 #error "no AMX"
 #endif
 
-enum { MR = 32, NR = 32, KB = 32, TILE = 1024, KC = 1024 /* rows of a matrix at once */, NC = 512 /* of an outer one */ };
+enum { MR = 32, NR = 32, KB = 32, TILE = 1024, KC = 1024 /* rows of a matrix at once */, OC = 512 /* of an outer one */ };
 
 static inline long least(long a, long b) { return a < b ? a : b; }
 static inline long blocks_of(long k) { return (k + KB - 1) / KB; }
@@ -67,6 +67,13 @@ static inline void pairs_of_rows(const float *p, long ld, long rows, long column
     __m512 b = 2 * r + 1 < rows ? some(p + (2 * r + 1) * ld, columns) : _mm512_setzero_ps();
     out[r] = pairs(a, b);
   }
+}
+
+/* sums = or += those of 16 columns of p over its rows, or of as many as there are */
+static void add_rows(const float *p, long ld, long rows, long columns, float *sums, int add) {
+  __m512 sum = add ? some(sums, columns) : _mm512_setzero_ps();
+  for (long r = 0; r < rows; r++) sum += some(p + r * ld, columns);
+  _mm512_mask_storeu_ps(sums, first(columns), sum);
 }
 
 /* Lays out the panels from `first` to `last`. */
@@ -199,39 +206,41 @@ void gemm_all(long threads, const weight *w, long m, const float *a, long lda, f
   }
 }
 
-/* out (P, Q) = or += left (N, P)^T @ right (N, Q), and where `sums` is there, sums (P) = or += the sum of left's rows.
-   `packed`: room for NC rows of right in panels; it is 64-byte aligned. */
+/* out (P, Q) = or += left (N, P)^T @ right (N, Q), and where they are there, left_sums (P) and right_sums (Q) = or += the
+   sums of their rows. `packed`: room for two times OC rows of right in panels, 64-byte aligned: one part is laid out while
+   others still read the one before. */
 void outer(long threads, long N, long P, long Q, const float *left, long ldl, const float *right, long ldr, float *out,
-           float *sums, void *packed, int add) {
+           float *left_sums, float *right_sums, void *packed, int add) {
   const long count = (P + MR - 1) / MR, columns = panels(Q);
 #pragma omp parallel num_threads(threads) if (threads > 1)
-  for (long p = 0; p < N; p += NC) {
-    const long k = least(N - p, NC), blocks = blocks_of(k);
-    const weight w = {right + p * ldr, Q, k, ldr, 0, packed};
+  for (long p = 0; p < N; p += OC) {
+    const long k = least(N - p, OC), blocks = blocks_of(k);
+    char *const here = (char *)packed + p / OC % 2 * columns * panel_bytes(OC);
+    const weight w = {right + p * ldr, Q, k, ldr, 0, here};
+    const int more = add || p;
 #pragma omp for
-    for (long q = 0; q < columns; q++) pack(&w, q, q + 1);
-#pragma omp for schedule(dynamic, 1)
+    for (long q = 0; q < columns; q++) {
+      pack(&w, q, q + 1);
+      for (long j = q * NR; right_sums && j < least(q * NR + NR, Q); j += 16)
+        add_rows(right + p * ldr + j, ldr, k, Q - j, right_sums + j, more);
+    }
+#pragma omp for schedule(dynamic, 1) nowait
     for (long i = 0; i < count; i++) {
-      __m512i laid[NC / KB][MR] __attribute__((aligned(64)));
+      __m512i laid[OC / KB][MR] __attribute__((aligned(64)));
       const long from = i * MR, rows = least(P - from, MR);
       for (long half = 0; half < rows; half += 16) {
         const float *at = left + p * ldl + from + half;
-        const __mmask16 there = first(rows - half);
         for (long z = 0; z < blocks; z++) {
           __m512i found[16];
           pairs_of_rows(at + z * KB * ldl, ldl, k - z * KB, rows - half, found);
           turn(found, laid[z] + half);
         }
-        if (sums) {
-          __m512 sum = add || p ? some(sums + from + half, rows - half) : _mm512_setzero_ps();
-          for (long r = 0; r < k; r++) sum += some(at + r * ldl, rows - half);
-          _mm512_mask_storeu_ps(sums + from + half, there, sum);
-        }
+        if (left_sums) add_rows(at, ldl, k, rows - half, left_sums + from + half, more);
       }
       set_up(rows);
-      times_panels(rows, blocks, (char *)laid, packed, panel_bytes(k), 0, columns, Q, out + from * Q, Q, add || p);
+      times_panels(rows, blocks, (char *)laid, here, panel_bytes(k), 0, columns, Q, out + from * Q, Q, more);
       _tile_release();
     }
   }
 }
-long outer_bytes(long Q) { return panels(Q) * panel_bytes(NC); }
+long outer_bytes(long threads, long P, long Q) { return 2 * panels(Q) * panel_bytes(OC); }

@@ -10,6 +10,8 @@ from rnnzoo.kernels.fused.plan import Columns, Gradient, Late
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.values import Product
 
+Outer = tuple[Tensor, Sequence[Tensor | None]]  # leftᵀ @ right, and the sums of their rows
+
 
 class Left:
     """The rows that lie in the loops' buffers afterwards."""
@@ -62,12 +64,12 @@ def constant_gradients(
     plan: Sequence[Gradient],
     left: Left,
     wanted: Sequence[bool],
-    outer: Callable[..., tuple[Tensor, Tensor | None]],
+    outer: Callable[[list[tuple[Tensor, Tensor]], tuple[bool, bool]], Outer],
 ) -> list[Tensor | None]:
     """The gradients of the constants, where `wanted`.
 
-    `outer(pieces, sums=)` gives the sum over pieces of leftᵀ @ right, and where asked for, if it is a by-product, the
-    sum of left's rows.
+    `outer(pieces, sums)` gives the sum over pieces of leftᵀ @ right, and where asked for, if they are by-products, the
+    sums of left's and of right's rows.
     """
     addends = [g for gradient, need in zip(plan, wanted, strict=True) if need for g in gradient.groups]
     summed = {at for g in addends for at in g.rows}
@@ -77,9 +79,8 @@ def constant_gradients(
         if pair not in products:
             cut = any(at.buffer[0] == "s" for at in pair) and not left.steps.packed
             pieces = zip(*(left.rows(at, cut) for at in pair), strict=True)
-            products[pair], total = outer(list(pieces), sums=pair[0] in summed)
-            if total is not None:
-                sums[pair[0]] = total
+            products[pair], totals = outer(list(pieces), (pair[0] in summed - set(sums), pair[1] in summed - set(sums)))
+            sums |= {at: total for at, total in zip(pair, totals, strict=True) if total is not None}
     for at in summed - set(sums):
         sums[at] = torch.stack([a.sum(0) for a in left.rows(at)]).sum(0)
 

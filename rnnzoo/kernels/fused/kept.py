@@ -21,7 +21,7 @@ import torch
 
 from rnnzoo.cache import written_aside
 from rnnzoo.cells.contract import Cell
-from rnnzoo.kernels.fused.build import checksum, kernel_folder, read_whole
+from rnnzoo.kernels.fused.build import Source, checksum, kernel_folder, read_whole
 from rnnzoo.kernels.fused.code import Code
 from rnnzoo.kernels.fused.plan import Plan
 from rnnzoo.kernels.fused.signature import Identity, signature
@@ -40,7 +40,7 @@ class Made:
     batch: int
     emits_pairs: bool
     plan: Plan
-    source: str
+    source: Source
 
 
 class _Untold(Exception):

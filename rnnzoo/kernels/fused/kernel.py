@@ -19,10 +19,10 @@ from torch.utils._pytree import tree_flatten, tree_map
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels.base import LayerKernel, Work, milliseconds, run_stack
+from rnnzoo.kernels.base import LayerKernel, Work, milliseconds, run_stack, weights
 from rnnzoo.kernels.fused.build import BuildError, compiler
 from rnnzoo.kernels.fused.complex_numbers import joined, parts
-from rnnzoo.kernels.fused.ops import PROGRAMS, narrowed, scan
+from rnnzoo.kernels.fused.ops import PROGRAMS, scan
 from rnnzoo.kernels.fused.products import in_tiles, why_no_compiler
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.signature import signature
@@ -31,6 +31,7 @@ from rnnzoo.kernels.layout import Layout, Packed
 from rnnzoo.transforms.dilated import over_time
 
 RATE, TILES, STEP = 180.0, 400.0, 0.003  # GFLOP/s, those in tiles of bfloat16, and ms of one step of one cell
+LAID_OUT = 1e-6  # ms to lay out one number of a matrix, forward and backward
 START = 1.0  # ms of a call: less, but a trace and a compiler's run are to be made up for
 _MOST = 256  # programs that are remembered
 
@@ -84,7 +85,8 @@ class Fused(LayerKernel):
         if torch.compiler.is_exporting():
             return math.inf  # what others load has no need of rnnzoo then; by its name it is exported as one operation
         rate = TILES if self._narrows(work.x) else RATE
-        return milliseconds(work, rate) + (START + STEP * work.layout.time) * len(work.cells)
+        loops = (START + STEP * work.layout.time) * len(work.cells)
+        return milliseconds(work, rate) + loops + LAID_OUT * weights(work)
 
     def remark(self, work: Work) -> str:
         kept = []
@@ -110,7 +112,7 @@ class Fused(LayerKernel):
 
     def _narrows(self, x: Tensor) -> bool:
         """Whether what is multiplied is rounded, as autocast asks for."""
-        return x.device.type == "cpu" and _autocast(x) and in_tiles()
+        return x.device.type == "cpu" and _autocast(x) and _tiles()
 
     def layer(
         self,
@@ -166,7 +168,7 @@ class Fused(LayerKernel):
         narrow: torch.dtype | None,
     ) -> Sequence[Tensor]:
         """What is emitted (N, n) and the final states; `values`: of parameters and buffers."""
-        return scan(program if narrow is None else narrowed(program), u, s, program.early(*values), sizes)
+        return scan(program, u, s, program.early(*values), sizes, narrow is not None)
 
 
 class Prepared(NamedTuple):
@@ -178,6 +180,13 @@ class Prepared(NamedTuple):
 
 def _autocast(x: Tensor) -> bool:
     return torch.is_autocast_enabled(x.device.type)
+
+
+def _tiles() -> bool:
+    return in_tiles()
+
+
+_tiles._dynamo_marked_constant = True  # type: ignore[attr-defined]  # without importing torch._dynamo
 
 
 def _unnarrowed(work: Work) -> Work:

@@ -11,6 +11,7 @@ from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 
 PROGRAMS: dict[str, Program] = {}  # by key, for the life of the process: what was compiled or exported may call any
+NARROW = "-bfloat16"  # ends the keys of programs with products of bfloat16
 SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
 
 _LIB = torch.library.Library("rnnzoo", "DEF")
@@ -23,24 +24,27 @@ _LIB.define(
 )
 
 
-def scan(program: Program, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], sizes: Tensor | None) -> Any:
-    """What is emitted (N, n) and the final states, from u (N, P), the initial states and the constants."""
-    return torch.ops.rnnzoo.scan(program.key, u, list(s), list(constants), sizes, False)
-
-
-def narrowed(program: Program) -> Program:
-    """`program` with products of bfloat16, as under autocast."""
-    key = f"{program.key}-bfloat16"
-    if key not in PROGRAMS:
-        PROGRAMS[key] = program.narrowed(key)
-    return PROGRAMS[key]
+def scan(
+    program: Program,
+    u: Tensor,
+    s: Sequence[Tensor],
+    constants: Sequence[Tensor],
+    sizes: Tensor | None,
+    narrow: bool,
+) -> Any:
+    """What is emitted (N, n) and the final states, from u (N, P), the initial states and the constants; where `narrow`,
+    with products of bfloat16."""
+    key = program.key + NARROW if narrow else program.key
+    return torch.ops.rnnzoo.scan(key, u, list(s), list(constants), sizes, False)
 
 
 def _program(key: str) -> Program:
     found = PROGRAMS.get(key)
-    if found is None:
+    if found is not None:
+        return found
+    if key.removesuffix(NARROW) not in PROGRAMS:
         raise RnnZooError(f"no program {key!r} in this process: run the RNN once on its own before what was exported")
-    return found
+    return PROGRAMS.setdefault(key, PROGRAMS[key.removesuffix(NARROW)].narrowed(key))
 
 
 @torch.library.impl(_LIB, "scan", "CPU")

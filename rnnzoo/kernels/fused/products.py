@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from rnnzoo.kernels.fused.build import BuildError, library, processor
+from rnnzoo.kernels.fused.gradients import Outer
+from rnnzoo.kernels.fused.memory import BLOCKS
 
 _ALIGNED = 64  # bytes, of packed matrices
 
@@ -37,10 +39,12 @@ class Products:
     """gemm.c in one dtype, or where `narrow` gemm_tiles.c: what is multiplied is rounded to bfloat16."""
 
     def __init__(self, dtype: torch.dtype, narrow: bool):
-        real = "double" if dtype == torch.float64 else "float"
+        real, lane = ("double", "long long") if dtype == torch.float64 else ("float", "int")
         source = (_FOLDER / ("gemm_tiles.c" if narrow else "gemm.c")).read_text()
         self.dtype, self.narrow = dtype, narrow
-        self.lib = library(f"typedef {real} real;\n{WEIGHT}{source}")
+        self.lib = library(
+            f"typedef {real} real;\ntypedef {lane} lane;\n#define REAL {dtype.itemsize}\n{WEIGHT}{source}"
+        )
         for name in ("panels", "panel_bytes", "outer_bytes"):
             getattr(self.lib, name).restype = ctypes.c_long
         own = (getattr(self.lib, name) for name in ("panels", "pack", "gemm"))
@@ -76,15 +80,16 @@ class Products:
             ctypes.c_int(add),
         )
 
-    def outer(self, pieces: list[tuple[Tensor, Tensor]], *, sums: bool) -> tuple[Tensor, Tensor | None]:
-        """The sum over pieces of leftᵀ @ right, of (N, P) and (N, Q), and where asked for the sum of left's rows."""
+    def outer(self, pieces: list[tuple[Tensor, Tensor]], sums: tuple[bool, bool]) -> Outer:
+        """The sum over pieces of leftᵀ @ right, of (N, P) and (N, Q), and where asked for the sums of their rows."""
         P, Q = pieces[0][0].shape[1], pieces[0][1].shape[1]
         out = torch.empty(P, Q, dtype=self.dtype)
-        total = torch.empty(P, dtype=self.dtype) if sums else None
-        _alive, address = _room(self.lib.outer_bytes(ctypes.c_long(Q)))
+        totals = [torch.empty(n, dtype=self.dtype) if there else None for n, there in zip((P, Q), sums, strict=True)]
+        threads = ctypes.c_long(torch.get_num_threads())
+        _alive, address = _room(self.lib.outer_bytes(threads, ctypes.c_long(P), ctypes.c_long(Q)))
         for k, (left, right) in enumerate(pieces):
             self.lib.outer(
-                ctypes.c_long(torch.get_num_threads()),
+                threads,
                 ctypes.c_long(len(left)),
                 ctypes.c_long(P),
                 ctypes.c_long(Q),
@@ -93,11 +98,11 @@ class Products:
                 ctypes.c_void_p(right.data_ptr()),
                 ctypes.c_long(right.stride(0)),
                 ctypes.c_void_p(out.data_ptr()),
-                ctypes.c_void_p(None if total is None else total.data_ptr()),
+                *(ctypes.c_void_p(None if total is None else total.data_ptr()) for total in totals),
                 ctypes.c_void_p(address),
                 ctypes.c_int(k > 0),
             )
-        return out, total
+        return out, totals
 
 
 @cache
@@ -124,5 +129,5 @@ def why_no_compiler() -> str | None:
 
 def _room(size: int) -> tuple[Tensor, int]:
     """Memory, and the first address in it that is aligned."""
-    room = torch.empty(size + _ALIGNED, dtype=torch.uint8)
+    room = BLOCKS.empty(size + _ALIGNED, torch.uint8)
     return room, room.data_ptr() + -room.data_ptr() % _ALIGNED

@@ -3,7 +3,7 @@
 import copy
 import ctypes
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels.fused.build import library
+from rnnzoo.kernels.fused.build import compile_together, library
 from rnnzoo.kernels.fused.c_printer import print_c
 from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
 from rnnzoo.kernels.fused.kept import Made, made_once
@@ -25,6 +25,9 @@ from rnnzoo.kernels.fused.trace import Shapes, trace
 
 _BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
 
+
+# what a loop computes again must equal what another has computed, or `x == x.amax()` would be false
+_FLAGS = ("-ffp-contract=off",)
 
 _SHARED = 60_000  # elements of a matrix: to wait for each other costs more than half of a smaller one's product
 _TEAM = 8
@@ -50,8 +53,7 @@ class Program:
     @cached_property
     def compiled(self) -> ctypes.CDLL:
         """The library; compiled at the first use, not before."""
-        # what a loop computes again must equal what another has computed, or `x == x.amax()` would be false
-        return library(self.source, "-ffp-contract=off")
+        return library(self.source.head + self.source.own, *_FLAGS)
 
     @cached_property
     def products(self) -> Products:
@@ -154,7 +156,7 @@ class Program:
             product = loop.products[w]
             weights[k], held = self.products.weight(matrix_of(product, constants), product.turned)
             _alive.append(held)
-        getattr(lib, name)(
+        getattr(lib, f"{name}_{self.source.tag}")(
             ctypes.c_long(steps.time),
             ctypes.c_long(B),
             ctypes.c_long(threads),
@@ -181,6 +183,11 @@ class Program:
             return 1, 1
         team = min(there, _TEAM)
         return team, team
+
+
+def compile_programs(programs: Iterable[Program]) -> None:
+    """Compiles those that the cache lacks, together."""
+    compile_together((program.source for program in programs), *_FLAGS)
 
 
 def _made(cell: Cell, shapes: Shapes) -> Made:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnzoo.kernels.fused.code import Code
-from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
+from rnnzoo.kernels.fused.gradients import Left, Outer, constant_gradients, input_gradient, matrix_of
 from rnnzoo.kernels.fused.plan import Body, Columns, Gemm, Loop
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import Steps
@@ -169,12 +169,12 @@ class GpuProgram:
         """Writes a @ m, or a @ mᵀ where it is turned, to `out`, or adds it."""
         multiply(self.narrowed(a), self.narrowed(m.t() if turned else m), out, add)
 
-    def outer(self, pieces: Sequence[tuple[Tensor, Tensor]], *, sums: bool) -> tuple[Tensor, None]:
-        """The sum over pieces of leftᵀ @ right; the sum of left's rows is no by-product here."""
+    def outer(self, pieces: Sequence[tuple[Tensor, Tensor]], sums: tuple[bool, bool]) -> Outer:
+        """The sum over pieces of leftᵀ @ right; sums of rows are no by-product here."""
         out = pieces[0][0].new_empty(pieces[0][0].shape[1], pieces[0][1].shape[1])
         for k, (left, right) in enumerate(pieces):
             multiply(self.narrowed(left).t(), self.narrowed(right), out, k > 0)
-        return out, None
+        return out, (None, None)
 
     def narrowed(self, a: Tensor) -> Tensor:
         """What is multiplied in place of `a`."""
