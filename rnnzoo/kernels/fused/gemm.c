@@ -4,8 +4,6 @@
 
    Why not BLAS: the rows of one step are few, its matrix is the same at every step, and a library that packs, threads
    and dispatches anew at each call gets 30 to 50 % of what the processor can do here. */
-#include <string.h>
-
 #if defined(__AVX512F__)
 #define BYTES 64
 enum { MR = 14, NV = 2 };
@@ -23,8 +21,6 @@ typedef lane lanes __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real))));
 
 /* `packed` are panels of (k, NR) */
-static inline long least(long a, long b) { return a < b ? a : b; }
-
 long panels(long n) { return (n + NR - 1) / NR; }
 long panel_bytes(long k) { return k * NR * sizeof(real); }
 
@@ -166,19 +162,6 @@ void gemm(const weight *w, long first, long last, long m, const real *a, long ld
       }
 }
 
-/* The same over many rows, shared by threads; lays out the matrix as well. */
-void gemm_all(long threads, const weight *w, long m, const real *a, long lda, real *c, long ldc, int add) {
-  enum { ROWS = 4 * MR };
-  const long last = panels(w->n);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-#pragma omp for
-    for (long q = 0; q < last; q++) pack(w, q, q + 1);
-#pragma omp for schedule(dynamic, 1)
-    for (long r = 0; r < m; r += ROWS) gemm(w, 0, last, least(m - r, ROWS), a + r * lda, lda, c + r * ldc, ldc, add);
-  }
-}
-
 /* n numbers, and zeros up to `room` */
 static inline __attribute__((always_inline)) void part(const real *p, long n, const long room, real *out) {
   if (n >= room)
@@ -196,15 +179,6 @@ static inline __attribute__((always_inline)) void add_rows(const real *rows, lon
   for (long j = 0; j < n; j++) sums[j] = add ? sums[j] + sum[j] : sum[j];
 }
 
-/* Of `threads` that share the rows of blocks and the columns of panels, how many share the rows: what each of them has to
-   lay out is to be as little as can be. */
-static long row_shares(long threads, long P, long Q) {
-  long best = 1;
-  for (long n = 2; n <= threads; n++)
-    if (threads % n == 0 && P / n + Q * n / threads < P / best + Q * best / threads) best = n;
-  return best;
-}
-static inline long share(long n, long k, long shares) { return n * k / shares; }
 long outer_bytes(long threads, long P, long Q) {
   const long down = row_shares(threads, P, Q), across = threads / down, blocks = (P + MR - 1) / MR;
   const long own = ((panels(Q) + across - 1) / across * NR + (blocks + down - 1) / down * LEFT) * OC * sizeof(real);

@@ -4,7 +4,6 @@
    A matrix is laid out once a sequence, in panels of 32 columns: for every 32 rows two tiles, in which the numbers of two
    rows lie side by side, as the instruction wants them. Rows are rounded where they are read. */
 #include <immintrin.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,7 +13,6 @@
 
 enum { MR = 32, NR = 32, KB = 32, TILE = 1024, KC = 1024 /* rows of a matrix at once */, OC = 512 /* of an outer one */ };
 
-static inline long least(long a, long b) { return a < b ? a : b; }
 static inline long blocks_of(long k) { return (k + KB - 1) / KB; }
 
 /* The system keeps tiles for processes that have asked for them; 0 where it grants them. */
@@ -60,20 +58,17 @@ static inline void turn(__m512i *r, __m512i *out) {
   }
 }
 
-/* 32 rows of p from `row` on, 16 columns, in pairs of rows; what lies behind `rows` or `columns` is 0 */
-static inline void pairs_of_rows(const float *p, long ld, long rows, long columns, __m512i *out) {
-  for (int r = 0; r < 16; r++) {
+/* 32 rows of p, 16 columns, in pairs of rows; what lies behind `rows` or `columns` is 0. Where `sums` is there, it is or
+   gets the sum of the rows. */
+static inline void pairs_of_rows(const float *p, long ld, long rows, long columns, float *sums, int add, __m512i *out) {
+  __m512 sum = sums && add ? some(sums, columns) : _mm512_setzero_ps();
+  for (long r = 0; r < 16; r++) {
     __m512 a = 2 * r < rows ? some(p + 2 * r * ld, columns) : _mm512_setzero_ps();
     __m512 b = 2 * r + 1 < rows ? some(p + (2 * r + 1) * ld, columns) : _mm512_setzero_ps();
+    sum += a + b;
     out[r] = pairs(a, b);
   }
-}
-
-/* sums = or += those of 16 columns of p over its rows, or of as many as there are */
-static void add_rows(const float *p, long ld, long rows, long columns, float *sums, int add) {
-  __m512 sum = add ? some(sums, columns) : _mm512_setzero_ps();
-  for (long r = 0; r < rows; r++) sum += some(p + r * ld, columns);
-  _mm512_mask_storeu_ps(sums, first(columns), sum);
+  if (sums) _mm512_mask_storeu_ps(sums, first(columns), sum);
 }
 
 /* Lays out the panels from `first` to `last`. */
@@ -83,7 +78,7 @@ void pack(const weight *w, long first, long last) {
     for (long p = 0; p < w->k; p += KB)
       for (long j = q * NR; j < q * NR + NR; j += 16, out += 16) {
         if (!w->turned)
-          pairs_of_rows(w->w + p * w->ld + j, w->ld, w->k - p, w->n - j, out);
+          pairs_of_rows(w->w + p * w->ld + j, w->ld, w->k - p, w->n - j, 0, 0, out);
         else {
           __m512i rows[16];
           for (long i = 0; i < 16; i++)
@@ -193,54 +188,45 @@ void gemm(const weight *w, long first, long last, long m, const float *a, long l
   _tile_release();
 }
 
-/* The same over many rows, shared by threads; lays out the matrix as well. */
-void gemm_all(long threads, const weight *w, long m, const float *a, long lda, float *c, long ldc, int add) {
-  enum { ROWS = 4 * MR };
-  const long last = panels(w->n);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-#pragma omp for
-    for (long q = 0; q < last; q++) pack(w, q, q + 1);
-#pragma omp for schedule(dynamic, 1)
-    for (long r = 0; r < m; r += ROWS) gemm(w, 0, last, least(m - r, ROWS), a + r * lda, lda, c + r * ldc, ldc, add);
-  }
+long outer_bytes(long threads, long P, long Q) {
+  const long down = row_shares(threads, P, Q), across = threads / down;
+  const long own = (panels(Q) + across - 1) / across + ((P + MR - 1) / MR + down - 1) / down;
+  return threads * own * panel_bytes(OC);
 }
 
 /* out (P, Q) = or += left (N, P)^T @ right (N, Q), and where they are there, left_sums (P) and right_sums (Q) = or += the
-   sums of their rows. `packed`: room for two times OC rows of right in panels, 64-byte aligned: one part is laid out while
-   others still read the one before. */
+   sums of their rows. `packed`: room of outer_bytes. Each thread has a part of out, and lays out what it needs for it by
+   itself, OC rows at a time as they lie. */
 void outer(long threads, long N, long P, long Q, const float *left, long ldl, const float *right, long ldr, float *out,
            float *left_sums, float *right_sums, void *packed, int add) {
-  const long count = (P + MR - 1) / MR, columns = panels(Q);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  for (long p = 0; p < N; p += OC) {
-    const long k = least(N - p, OC), blocks = blocks_of(k);
-    char *const here = (char *)packed + p / OC % 2 * columns * panel_bytes(OC);
-    const weight w = {right + p * ldr, Q, k, ldr, 0, here};
-    const int more = add || p;
-#pragma omp for
-    for (long q = 0; q < columns; q++) {
-      pack(&w, q, q + 1);
-      for (long j = q * NR; right_sums && j < least(q * NR + NR, Q); j += 16)
-        add_rows(right + p * ldr + j, ldr, k, Q - j, right_sums + j, more);
-    }
-#pragma omp for schedule(dynamic, 1) nowait
-    for (long i = 0; i < count; i++) {
-      __m512i laid[OC / KB][MR] __attribute__((aligned(64)));
-      const long from = i * MR, rows = least(P - from, MR);
-      for (long half = 0; half < rows; half += 16) {
-        const float *at = left + p * ldl + from + half;
-        for (long z = 0; z < blocks; z++) {
+  const long count = (P + MR - 1) / MR, columns = panels(Q), down = row_shares(threads, P, Q), across = threads / down;
+  const long room = outer_bytes(threads, P, Q) / threads;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
+  for (long t = 0; t < threads; t++) {
+    const long i0 = share(count, t % down, down), i1 = share(count, t % down + 1, down);
+    const long q0 = share(columns, t / down, across), q1 = share(columns, t / down + 1, across);
+    for (long p = 0; p < N && i0 < i1 && q0 < q1; p += OC) {
+      const long k = least(N - p, OC), blocks = blocks_of(k);
+      __m512i *const rights = (__m512i *)((char *)packed + t * room), *const lefts = rights + (q1 - q0) * blocks * NR;
+      const int more = add || p;
+      for (long z = 0; z < blocks; z++) {
+        const long r = p + z * KB, rows = k - z * KB;
+        for (long j = q0 * NR; j < q1 * NR; j += 16)
+          pairs_of_rows(right + r * ldr + j, ldr, rows, Q - j, i0 == 0 && right_sums ? right_sums + j : 0, more || z,
+                        rights + ((j / NR - q0) * blocks + z) * NR + j % NR);
+        for (long j = i0 * MR; j < i1 * MR; j += 16) {
           __m512i found[16];
-          pairs_of_rows(at + z * KB * ldl, ldl, k - z * KB, rows - half, found);
-          turn(found, laid[z] + half);
+          pairs_of_rows(left + r * ldl + j, ldl, rows, P - j, q0 == 0 && left_sums ? left_sums + j : 0, more || z,
+                        found);
+          turn(found, lefts + ((j / MR - i0) * blocks + z) * MR + j % MR);
         }
-        if (left_sums) add_rows(at, ldl, k, rows - half, left_sums + from + half, more);
       }
-      set_up(rows);
-      times_panels(rows, blocks, (char *)laid, here, panel_bytes(k), 0, columns, Q, out + from * Q, Q, more);
+      for (long i = i0; i < i1; i++) {
+        set_up(least(P - i * MR, MR));
+        times_panels(least(P - i * MR, MR), blocks, (char *)(lefts + (i - i0) * blocks * MR),
+                     (char *)rights - q0 * panel_bytes(k), panel_bytes(k), q0, q1, Q, out + i * MR * Q, Q, more);
+      }
       _tile_release();
     }
   }
 }
-long outer_bytes(long threads, long P, long Q) { return 2 * panels(Q) * panel_bytes(OC); }

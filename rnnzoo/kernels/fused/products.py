@@ -40,13 +40,16 @@ class Products:
 
     def __init__(self, dtype: torch.dtype, narrow: bool):
         real, lane = ("double", "long long") if dtype == torch.float64 else ("float", "int")
-        source = (_FOLDER / ("gemm_tiles.c" if narrow else "gemm.c")).read_text()
+        files = ("gemm.h", "gemm_tiles.c" if narrow else "gemm.c", "gemm_all.c")
+        source = "".join((_FOLDER / name).read_text() for name in files)
         self.dtype, self.narrow = dtype, narrow
         self.lib = library(
             f"typedef {real} real;\ntypedef {lane} lane;\n#define REAL {dtype.itemsize}\n{WEIGHT}{source}"
         )
         for name in ("panels", "panel_bytes", "outer_bytes"):
             getattr(self.lib, name).restype = ctypes.c_long
+        if narrow and self.lib.permitted() != 0:  # without it their first instruction would end the process
+            raise BuildError("the system does not let this process use tiles of bfloat16 (AMX)")
         own = (getattr(self.lib, name) for name in ("panels", "pack", "gemm"))
         self.functions = [ctypes.cast(f, ctypes.c_void_p).value for f in own]
 
@@ -111,9 +114,10 @@ def in_tiles() -> bool:
     if not {"amx_bf16", "avx512_bf16"} <= set(processor().split()):
         return False
     try:
-        return Products.of(torch.float32, narrow=True).lib.permitted() == 0
-    except BuildError:  # a compiler that does not know them
+        Products.of(torch.float32, narrow=True)
+    except BuildError:  # a compiler that does not know them, or a system that keeps none
         return False
+    return True
 
 
 @cache
