@@ -52,7 +52,7 @@ class Fused(LayerKernel):
             return f"it runs on a CPU, and x lies on {work.x.device}"
         if _autocast(work.x):
             if torch.get_autocast_dtype("cpu") == torch.float16:
-                return "under autocast it stands in for bfloat16, which float32 is never worse than, not for float16"
+                return "under autocast it stands in for bfloat16, not for float16"
             with torch.autocast("cpu", enabled=False):
                 return self.why_not(_unnarrowed(work))
         if dtype not in (torch.float32, torch.float64):
