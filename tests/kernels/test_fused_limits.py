@@ -163,6 +163,14 @@ def test_in_tiles_of_bfloat16_it_is_as_close_to_float64_as_the_reference_under_a
     assert 1e-4 < off["fused"] <= 1.1 * off["reference"]
 
 
+def test_autocast_leaves_float64_alone():
+    rnn = RNN("lstm", 3, 5, kernel="fused", dtype=torch.float64)
+    wanted = rnn(X.double())[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(rnn(X.double())[0], wanted)
+        assert "bfloat16" not in str(rnn.explain(X.double()))
+
+
 @needs_tiles
 def test_tiles_and_float32_do_not_disturb_each_other():
     rnn, x = RNN("lstm", 20, 36, kernel="fused"), torch.randn(7, 40, 20)

@@ -84,7 +84,7 @@ class Fused(LayerKernel):
     def cost(self, work: Work) -> float:
         if torch.compiler.is_exporting():
             return math.inf  # what others load has no need of rnnzoo then; by its name it is exported as one operation
-        rate = TILES if self._narrows(work.x) else RATE
+        rate = TILES if self._narrows(work) else RATE
         loops = (START + STEP * work.layout.time) * len(work.cells)
         return milliseconds(work, rate) + loops + LAID_OUT * weights(work)
 
@@ -96,7 +96,7 @@ class Fused(LayerKernel):
             if not isinstance(found, str):
                 kept.append(PROGRAMS[found.key].plan.floats_saved / cell.hidden_size)
         said = [f"keeps {sum(kept) / len(kept):.3g} numbers a step and unit for the backward"] if kept else []
-        if self._narrows(work.x):
+        if self._narrows(work):
             said.append(f"multiplies in {str(torch.get_autocast_dtype(work.x.device.type)).removeprefix('torch.')}")
         return "; ".join(said)
 
@@ -104,15 +104,15 @@ class Fused(LayerKernel):
         if not _autocast(work.x):
             return super().run(work)
         device = work.x.device.type
-        layer = partial(self.layer, narrow=torch.get_autocast_dtype(device) if self._narrows(work.x) else None)
+        layer = partial(self.layer, narrow=torch.get_autocast_dtype(device) if self._narrows(work) else None)
         with torch.autocast(device, enabled=False):
             return run_stack(
                 _unnarrowed(work), lambda cell, x, inputs, s: over_time(layer, cell, x, inputs, s, work.layout)
             )
 
-    def _narrows(self, x: Tensor) -> bool:
+    def _narrows(self, work: Work) -> bool:
         """Whether what is multiplied is rounded, as autocast asks for."""
-        return x.device.type == "cpu" and _autocast(x) and _tiles()
+        return work.x.device.type == "cpu" and _narrowable(work) and _tiles()
 
     def layer(
         self,
@@ -182,11 +182,17 @@ def _autocast(x: Tensor) -> bool:
     return torch.is_autocast_enabled(x.device.type)
 
 
+def _narrowable(work: Work) -> bool:
+    """Whether autocast asks for narrow products: of float64 it never does."""
+    return _autocast(work.x) and work.cells[0].like(work.x).dtype == torch.float32
+
+
 def _tiles() -> bool:
     return in_tiles()
 
 
-_tiles._dynamo_marked_constant = True  # type: ignore[attr-defined]  # without importing torch._dynamo
+# in_tiles reads files and compiles, which torch.compile cannot look into; marked without importing torch._dynamo
+_tiles._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _unnarrowed(work: Work) -> Work:

@@ -78,8 +78,8 @@ class Triton(fused.Fused):
     ) -> fused.Prepared | str:
         return fused._found(cell, dtype, dims, fused._told(inputs, dims))
 
-    def _narrows(self, x: Tensor) -> bool:
-        return fused._autocast(x)
+    def _narrows(self, work: Work) -> bool:
+        return fused._narrowable(work)
 
     def _loops(
         self,

@@ -286,7 +286,7 @@ def multiply(a: Tensor, m: Tensor, out: Tensor, add: bool) -> None:
 
 def precisions() -> tuple[str, str]:
     """torch's settings of how float32 is multiplied, in recurrent layers and elsewhere."""
-    layers: str = torch.backends.cudnn.rnn.fp32_precision  # type: ignore[attr-defined]
+    layers: str = torch.backends.cudnn.rnn.fp32_precision  # type: ignore[attr-defined]  # made when torch is imported
     return layers, torch.backends.cuda.matmul.fp32_precision
 
 
