@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import count, groupby
 
 from rnnzoo.kernels.fused.expressions import Expr, Part
-from rnnzoo.kernels.fused.plan import Body, Loop, Store
+from rnnzoo.kernels.fused.loops import Body, Loop, Store
 from rnnzoo.kernels.fused.siblings import MANY, alike, template
 
 _FUNCTIONS = """

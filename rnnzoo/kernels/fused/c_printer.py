@@ -8,7 +8,8 @@ import hashlib
 
 from rnnzoo.kernels.fused.build import Source
 from rnnzoo.kernels.fused.c_bodies import print_body
-from rnnzoo.kernels.fused.plan import Body, Gemm, Loop, Plan
+from rnnzoo.kernels.fused.loops import Body, Gemm, Loop
+from rnnzoo.kernels.fused.plan import Plan
 from rnnzoo.kernels.fused.products import WEIGHT
 
 _PRELUDE = r"""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from rnnzoo.kernels.fused.plan import Columns, Gradient, Late
+from rnnzoo.kernels.fused.loops import Columns
+from rnnzoo.kernels.fused.plan import Gradient, Late
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.values import Product
 

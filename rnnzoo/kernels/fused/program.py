@@ -17,8 +17,9 @@ from rnnzoo.kernels.fused.build import compile_together, library
 from rnnzoo.kernels.fused.c_printer import print_c
 from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
 from rnnzoo.kernels.fused.kept import Made, made_once
+from rnnzoo.kernels.fused.loops import Loop
 from rnnzoo.kernels.fused.memory import BLOCKS
-from rnnzoo.kernels.fused.plan import Loop, Plan
+from rnnzoo.kernels.fused.plan import Plan
 from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.trace import Shapes, trace

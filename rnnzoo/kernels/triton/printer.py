@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from rnnzoo.kernels.fused.expressions import Expr, below
-from rnnzoo.kernels.fused.plan import Body, Loop
+from rnnzoo.kernels.fused.loops import Body, Loop
 
 _OWN = "sigmoid tanh expm1 log1p log10 tan asin acos atan sinh cosh asinh acosh atanh trunc"
 _TRITONS = "exp exp2 log log2 sin cos sqrt rsqrt erf floor ceil abs"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnzoo.kernels.fused.code import Code
 from rnnzoo.kernels.fused.gradients import Left, Outer, constant_gradients, input_gradient, matrix_of
-from rnnzoo.kernels.fused.plan import Body, Columns, Gemm, Loop
+from rnnzoo.kernels.fused.loops import Body, Columns, Gemm, Loop
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.triton.graphs import Graphs, stream
