@@ -8,7 +8,7 @@ import torch
 from rnnzoo.kernels.fused.products import Products, in_tiles
 
 ROWS = [*range(1, 18), 28, 29, 32, 33, 57]  # a tile has 6, 8, 14 or 16 rows
-COLUMNS = [1, 8, 15, 16, 17, 31, 32, 33, 65]  # a panel has 8, 16 or 32
+COLUMNS = [1, 8, 15, 16, 17, 31, 32, 33, 65, 97, 200]  # a panel has 8, 16 or 32, and up to four are taken at once
 LENGTHS = [1, 2, 511, 512, 513, 1030]  # 512 or 1024 are summed at once
 
 

@@ -15,7 +15,7 @@ enum { MR = 6, NV = 2 };
 enum { MR = 8, NV = 2 };
 #endif
 #define LANES (BYTES / REAL)
-enum { W = LANES, NR = NV * W, KC = 512, OC = 256, LEFT = (MR + W - 1) / W * W, AHEAD = 64 };
+enum { W = LANES, NR = NV * W, NP = 4, KC = 512, OC = 256, LEFT = (MR + W - 1) / W * W, AHEAD = 64 };
 typedef real vec __attribute__((vector_size(BYTES)));
 typedef lane lanes __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real))));
@@ -89,50 +89,53 @@ void pack(const weight *w, long first, long last) {
   }
 }
 
-/* mr rows (a, `down` numbers a row, `along` numbers a column) times a panel, written to or added to c */
-static inline __attribute__((always_inline)) void tile(const int mr, long k, const real *a, long down, long along,
-                                                       const real *b, real *c, long ldc, long columns, int add) {
-  vec sum[MR][NV];
+/* mr rows (a, `down` numbers a row, `along` numbers a column) times np panels, which lie `next` numbers apart, written
+   to or added to c */
+static inline __attribute__((always_inline)) void tile(const int mr, const int np, long k, const real *a, long down,
+                                                       long along, const real *b, long next, real *c, long ldc,
+                                                       long columns, int add) {
+  vec sum[MR][NP * NV];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) sum[i][j] = (vec){};
+#pragma GCC unroll 8
+    for (int j = 0; j < np * NV; j++) sum[i][j] = (vec){};
 #pragma GCC unroll 4
   for (long p = 0; p < k; p++) {
-    vec right[NV];
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) {
-      right[j] = *(const vec *)(b + p * NR + j * W);
-      __builtin_prefetch(b + (p + AHEAD) * NR + j * W); /* a panel is read once a step, from far away if it is large */
+    vec right[NP * NV];
+#pragma GCC unroll 8
+    for (int j = 0; j < np * NV; j++) {
+      const real *at = b + j / NV * next + p * NR + j % NV * W;
+      right[j] = *(const vec *)at;
+      __builtin_prefetch(at + AHEAD * NR); /* a panel is read once a step, from far away if it is large */
     }
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++) {
       vec left = a[i * down + p * along] - (vec){};
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; j++) sum[i][j] += left * right[j];
+#pragma GCC unroll 8
+      for (int j = 0; j < np * NV; j++) sum[i][j] += left * right[j];
     }
   }
-  if (columns == NR) {
+  if (columns == np * NR) {
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; j++) {
+#pragma GCC unroll 8
+      for (int j = 0; j < np * NV; j++) {
         loose *at = (loose *)(c + i * ldc + j * W);
         *at = add ? *at + sum[i][j] : sum[i][j];
       }
   } else {
-    real out[MR][NR];
+    real out[MR][NP * NR];
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; j++) *(loose *)(out[i] + j * W) = sum[i][j];
+#pragma GCC unroll 8
+      for (int j = 0; j < np * NV; j++) *(loose *)(out[i] + j * W) = sum[i][j];
     for (int i = 0; i < mr; i++)
       for (long j = 0; j < columns; j++) c[i * ldc + j] = add ? c[i * ldc + j] + out[i][j] : out[i][j];
   }
 }
 
 #define CASE(mr) \
-  case mr: tile(mr, k, a, down, along, b, c, ldc, columns, add); break;
+  case mr: tile(mr, 1, k, a, down, along, b, 0, c, ldc, columns, add); break;
 #if defined(__AVX512F__)
 #define CASES CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) \
   CASE(13) CASE(14)
@@ -150,16 +153,32 @@ static void of_block(long mr, long k, const real *a, const real *b, real *c, lon
   switch (mr) { CASES }
 }
 
+/* Where rows are so few that the sums of one panel would wait for each other: those of two panels, or of four. */
+static long side_by_side(long m) { return m == 1 ? 4 : m < 4 ? 2 : 1; }
+#define FEW(mr, np) \
+  case 4 * np + mr: tile(mr, np, k, a, lda, 1, b, next, c, ldc, columns, add); break;
+static void of_few(long mr, long np, long k, const real *a, long lda, const real *b, long next, real *c, long ldc,
+                   long columns, int add) {
+  switch (4 * np + mr) { FEW(1, 4) FEW(1, 2) FEW(2, 2) FEW(3, 2) }
+}
+
 /* c (m, n) = or += a (m, k) @ w, in the columns of the panels from `first` to `last` */
 void gemm(const weight *w, long first, long last, long m, const real *a, long lda, real *c, long ldc, int add) {
   const long n = w->n, blocks = (m + MR - 1) / MR;
-  for (long p = 0; p < w->k; p += KC)
-    for (long q = first; q < last; q++)
+  for (long p = 0; p < w->k; p += KC) {
+    const long k = least(w->k - p, KC);
+    long q = first;
+    for (long np = side_by_side(m); np > 1; np /= 2)
+      for (; q + np <= last; q += np)
+        of_few(m, np, k, a + p, lda, (real *)w->packed + (q * w->k + p) * NR, w->k * NR, c + q * NR, ldc,
+               least(n - q * NR, np * NR), add || p > 0);
+    for (; q < last; q++)
       for (long i = 0; i < blocks; i++) { /* as even as can be: a tile of one row costs as much as one of five */
         long r = m * i / blocks, mr = m * (i + 1) / blocks - r;
-        of_rows(mr, least(w->k - p, KC), a + r * lda + p, lda, (real *)w->packed + (q * w->k + p) * NR, c + r * ldc + q * NR,
-                ldc, least(n - q * NR, NR), add || p > 0);
+        of_rows(mr, k, a + r * lda + p, lda, (real *)w->packed + (q * w->k + p) * NR, c + r * ldc + q * NR, ldc,
+                least(n - q * NR, NR), add || p > 0);
       }
+  }
 }
 
 /* n numbers, and zeros up to `room` */

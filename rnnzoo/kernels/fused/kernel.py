@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
@@ -125,7 +125,7 @@ class Fused(LayerKernel):
     ) -> tuple[Tensor, Any]:
         found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs)
         if not isinstance(found, str) and found.whole:
-            return self._scan(cell, found, (x, dict(inputs)), s, layout, narrow)
+            return self._scan(cell, found, [x, *inputs.values()], s, layout, narrow)
         u = cell.project(x, **inputs)
         h, s = self.scan(cell, u, s, layout, narrow)
         return cell.readout(h, u, x), s
@@ -136,18 +136,24 @@ class Fused(LayerKernel):
         found = shapes if isinstance(shapes, str) else _program(cell, shapes)
         if isinstance(found, str):
             raise RnnZooError(f"kernel {self.name!r} cannot run {name_of(kind(cell))}: {found}; set kernel='reference'")
-        return self._scan(cell, Prepared(found.key, False), u, s, layout, narrow)
+        return self._scan(cell, Prepared(found.key, False), tree_flatten(u)[0], s, layout, narrow)
 
     def _scan(
-        self, cell: Cell, found: "Prepared", u: Any, s: Any, layout: Layout, narrow: torch.dtype | None
+        self,
+        cell: Cell,
+        found: "Prepared",
+        given: Sequence[Tensor],
+        s: Any,
+        layout: Layout,
+        narrow: torch.dtype | None,
     ) -> tuple[Tensor, Any]:
+        """`given`: the leaves of u, or where ``project`` is part of the program, x and what the cell takes besides."""
         program = PROGRAMS[found.key]
         packed = isinstance(layout, Packed)
         lead = 1 if packed else 2
-        leaves = [a.reshape(-1, math.prod(a.shape[lead:])) for a in parts(tree_flatten(u)[0])]
+        leaves = [a.reshape(-1, math.prod(a.shape[lead:])) for a in parts(given)]
         rows = leaves[0] if len(leaves) == 1 else torch.cat(leaves, -1)
-        own = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-        values = [own[n] for n in program.names]
+        values = [_tensor(cell, n) for n in program.names]
         sizes = layout.packed.batch_sizes if isinstance(layout, Packed) else None
         h, *last = self._loops(program, rows, parts(s), values, sizes, narrow)
         ahead = h.shape[:1] if packed else (layout.time, layout.batch)
@@ -193,6 +199,15 @@ def _tiles() -> bool:
 
 # in_tiles reads files and compiles, which torch.compile cannot look into; marked without importing torch._dynamo
 _tiles._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _tensor(module: nn.Module, name: str) -> Tensor:
+    """A parameter or a buffer by its name, as named_parameters gives it."""
+    *path, last = name.split(".")
+    for part in path:
+        module = getattr(module, part)
+    found: Tensor = getattr(module, last)
+    return found
 
 
 def _unnarrowed(work: Work) -> Work:

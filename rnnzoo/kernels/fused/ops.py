@@ -35,7 +35,7 @@ def scan(
     """What is emitted (N, n) and the final states, from u (N, P), the initial states and the constants; where `narrow`,
     with products of bfloat16."""
     key = program.key + NARROW if narrow else program.key
-    return torch.ops.rnnzoo.scan(key, u, list(s), list(constants), sizes, False)
+    return torch.ops.rnnzoo.scan.default(key, u, list(s), list(constants), sizes, False)
 
 
 def _program(key: str) -> Program:
@@ -107,7 +107,7 @@ class _Scan(torch.autograd.Function):
     def forward(ctx: Any, key: str, S: int, sizes: Tensor | None, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         s, constants = list(rest[:S]), list(rest[S:])
         with torch._C._AutoDispatchBelowAutograd():
-            h, *out = torch.ops.rnnzoo.scan(key, u, s, constants, sizes, True)
+            h, *out = torch.ops.rnnzoo.scan.default(key, u, s, constants, sizes, True)
         plan = _program(key).plan
         last, behind = out[:S], out[S:]
         further = iter(behind)
@@ -126,7 +126,7 @@ class _Scan(torch.autograd.Function):
             at += n
         wanted = list(ctx.needs_input_grad[3:])
         with torch._C._AutoDispatchBelowAutograd():
-            found = torch.ops.rnnzoo.scan_backward(
+            found = torch.ops.rnnzoo.scan_backward.default(
                 ctx.key, grads[0], list(grads[1:]), u, *groups, saved[at:], ctx.sizes, wanted
             )
         there = [a if need and a.numel() else None for a, need in zip(found, wanted, strict=True)]
@@ -145,10 +145,10 @@ def _scan_autograd(
     if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
         return list(_Scan.apply(key, len(s), sizes, u, *s, *constants))
     with torch._C._AutoDispatchBelowAutograd():
-        return torch.ops.rnnzoo.scan(key, u, s, constants, sizes, keep)
+        return torch.ops.rnnzoo.scan.default(key, u, s, constants, sizes, keep)
 
 
 @torch.library.impl(_LIB, "scan_backward", "Autograd")
 def _scan_backward_autograd(*given: Any) -> list[Tensor]:
     with torch._C._AutoDispatchBelowAutograd():
-        return torch.ops.rnnzoo.scan_backward(*given)
+        return torch.ops.rnnzoo.scan_backward.default(*given)

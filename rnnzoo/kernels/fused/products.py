@@ -4,6 +4,7 @@ import ctypes
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,13 @@ from rnnzoo.kernels.fused.memory import BLOCKS
 
 _ALIGNED = 64  # bytes, of packed matrices
 
+
+_LONG, _ADDRESS, _INT = ctypes.c_long, ctypes.c_void_p, ctypes.c_int
+_SIZES = {"panels": 1, "panel_bytes": 1, "outer_bytes": 3}  # functions from so many whole numbers to one
+_PRODUCTS: dict[str, list[Any]] = {  # what the others take
+    "gemm_all": [_LONG, _ADDRESS, _LONG, _ADDRESS, _LONG, _ADDRESS, _LONG, _INT],
+    "outer": [*[_LONG] * 4, *[_ADDRESS, _LONG] * 2, *[_ADDRESS] * 4, _INT],
+}
 
 _FOLDER = Path(__file__).parent
 WEIGHT = (_FOLDER / "weight.h").read_text()
@@ -46,8 +54,10 @@ class Products:
         self.lib = library(
             f"typedef {real} real;\ntypedef {lane} lane;\n#define REAL {dtype.itemsize}\n{WEIGHT}{source}"
         )
-        for name in ("panels", "panel_bytes", "outer_bytes"):
-            getattr(self.lib, name).restype = ctypes.c_long
+        for name, taken in (_PRODUCTS | {name: [_LONG] * n for name, n in _SIZES.items()}).items():
+            function = getattr(self.lib, name)
+            function.argtypes, function.restype = taken, _LONG if name in _SIZES else None
+        self._packed: dict[tuple[int, int], int] = {}
         if narrow and self.lib.permitted() != 0:  # without it their first instruction would end the process
             raise BuildError("the system does not let this process use tiles of bfloat16 (AMX)")
         own = (getattr(self.lib, name) for name in ("panels", "pack", "gemm"))
@@ -61,26 +71,33 @@ class Products:
 
     def weight(self, m: Tensor, turned: bool) -> tuple[Weight, tuple[Tensor, ...]]:
         """`m`, or its transpose, as C takes it, and the tensors that must live as long."""
-        if not m.is_contiguous() and m.t().is_contiguous():
-            m, turned = m.t(), not turned
-        m = m.contiguous()
-        k, n = m.shape[::-1] if turned else m.shape
-        size = self.lib.panels(ctypes.c_long(n)) * self.lib.panel_bytes(ctypes.c_long(k))
-        room, address = _room(size)
-        return Weight(m.data_ptr(), n, k, m.shape[1], turned, address, *self.functions), (m, room)
+        if not m.is_contiguous():
+            if m.t().is_contiguous():
+                m, turned = m.t(), not turned
+            m = m.contiguous()
+        rows, columns = m.shape
+        k, n = (columns, rows) if turned else (rows, columns)
+        room, address = _room(self._packed_bytes(k, n))
+        return Weight(m.data_ptr(), n, k, columns, turned, address, *self.functions), (m, room)
+
+    def _packed_bytes(self, k: int, n: int) -> int:
+        """The room that a matrix (k, n) takes when it is laid out."""
+        if (k, n) not in self._packed:
+            self._packed[k, n] = self.lib.panels(n) * self.lib.panel_bytes(k)
+        return self._packed[k, n]
 
     def all_rows(self, a: Tensor, m: Tensor, turned: bool, out: Tensor, *, add: bool) -> None:
         """Writes a @ m, or a @ mᵀ where it is turned, to `out`, or adds it; rows may lie apart."""
         w, _alive = self.weight(m, turned)
         self.lib.gemm_all(
-            ctypes.c_long(torch.get_num_threads()),
+            torch.get_num_threads(),
             ctypes.byref(w),
-            ctypes.c_long(len(a)),
-            ctypes.c_void_p(a.data_ptr()),
-            ctypes.c_long(a.stride(0)),
-            ctypes.c_void_p(out.data_ptr()),
-            ctypes.c_long(out.stride(0)),
-            ctypes.c_int(add),
+            len(a),
+            a.data_ptr(),
+            a.stride(0),
+            out.data_ptr(),
+            out.stride(0),
+            add,
         )
 
     def outer(self, pieces: list[tuple[Tensor, Tensor]], sums: tuple[bool, bool]) -> Outer:
@@ -88,23 +105,12 @@ class Products:
         P, Q = pieces[0][0].shape[1], pieces[0][1].shape[1]
         out = torch.empty(P, Q, dtype=self.dtype)
         totals = [torch.empty(n, dtype=self.dtype) if there else None for n, there in zip((P, Q), sums, strict=True)]
-        threads = ctypes.c_long(torch.get_num_threads())
-        _alive, address = _room(self.lib.outer_bytes(threads, ctypes.c_long(P), ctypes.c_long(Q)))
+        threads = torch.get_num_threads()
+        _alive, room = _room(self.lib.outer_bytes(threads, P, Q))
+        addresses = [out.data_ptr(), *(None if total is None else total.data_ptr() for total in totals), room]
         for k, (left, right) in enumerate(pieces):
-            self.lib.outer(
-                threads,
-                ctypes.c_long(len(left)),
-                ctypes.c_long(P),
-                ctypes.c_long(Q),
-                ctypes.c_void_p(left.data_ptr()),
-                ctypes.c_long(left.stride(0)),
-                ctypes.c_void_p(right.data_ptr()),
-                ctypes.c_long(right.stride(0)),
-                ctypes.c_void_p(out.data_ptr()),
-                *(ctypes.c_void_p(None if total is None else total.data_ptr()) for total in totals),
-                ctypes.c_void_p(address),
-                ctypes.c_int(k > 0),
-            )
+            rows = left.data_ptr(), left.stride(0), right.data_ptr(), right.stride(0)
+            self.lib.outer(threads, len(left), P, Q, *rows, *addresses, k > 0)
         return out, totals
 
 

@@ -3,9 +3,9 @@
 import copy
 import ctypes
 import hashlib
+import struct
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,14 +24,10 @@ from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.trace import Shapes, trace
 
-_BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
-
-
 # what a loop computes again must equal what another has computed, or `x == x.amax()` would be false
 _FLAGS = ("-ffp-contract=off",)
 
 _SHARED = 60_000  # elements of a matrix: to wait for each other costs more than half of a smaller one's product
-_TEAM = 8
 
 
 class Program:
@@ -141,49 +137,40 @@ class Program:
         self, name: str, loop: Loop, steps: Steps, tensors: dict[str, Tensor], constants: Sequence[Tensor]
     ) -> None:
         """Runs a loop on `tensors`, to which it adds the buffers that they lack."""
-        lib, B = self.compiled, steps.batch
-        threads, team = self._threads(loop, constants, B)
-        bounds = steps.bounds(1 if team > 1 else threads)
-        fewest = min((b - a for a, b in pairwise(bounds) if b > a), default=1)
-        block = 1 if 2 * fewest >= _BLOCK else min(-(-_BLOCK // fewest), steps.time)
-        rows = {"seq": steps.total, "start": B, "turn": B, "block": block * B}
+        B = steps.batch
+        smallest = min((p.numbers for p in loop.products.values()), default=0)
+        shares = steps.shares(torch.get_num_threads(), teams=smallest >= _SHARED)
+        rows = {"seq": steps.total, "start": B, "turn": B, "block": shares.block * B}
         for b, buffer in loop.buffers.items():
-            if buffer.kind != "weight" and b not in tensors:
+            if b not in tensors and buffer.kind != "weight":
                 tensors[b] = BLOCKS.empty(rows[buffer.kind] * buffer.width, self.dtype)
         plain = [a.contiguous() for a in constants]
-        names = [b for b, buffer in loop.buffers.items() if buffer.kind == "weight"]
-        weights, _alive = (Weight * len(names))(), []
-        for k, w in enumerate(names):
-            product = loop.products[w]
+        weights, _alive = (Weight * max(len(loop.products), 1))(), []
+        for k, product in enumerate(loop.products.values()):
             weights[k], held = self.products.weight(matrix_of(product, constants), product.turned)
             _alive.append(held)
-        getattr(lib, f"{name}_{self.source.tag}")(
-            ctypes.c_long(steps.time),
-            ctypes.c_long(B),
-            ctypes.c_long(threads),
-            ctypes.c_long(team),
-            ctypes.c_long(block),
-            (ctypes.c_long * len(bounds))(*bounds),
-            ctypes.c_void_p(steps.alive.data_ptr()),
-            ctypes.c_void_p(steps.rows.data_ptr()),
+        self._functions[name](
+            steps.time,
+            B,
+            shares.threads,
+            shares.team,
+            shares.block,
+            shares.bounds,
+            steps.alive.data_ptr(),
+            steps.rows.data_ptr(),
             _addresses([tensors.get(b) for b in self.plan.order]),
             _addresses(plain),
             weights,
-            ctypes.c_long(len(weights)),
+            len(loop.products),
         )
 
-    @staticmethod
-    def _threads(loop: Loop, constants: Sequence[Tensor], B: int) -> tuple[int, int]:
-        """How many threads run, and of how many the teams are that share the columns of a product."""
-        there = torch.get_num_threads()
-        owners = max(1, min(there, B // 4))
-        if owners > 1 or there == 1:
-            return owners, 1
-        products = [matrix_of(p, constants) for p in loop.products.values()]
-        if not products or min(m.numel() for m in products) < _SHARED:
-            return 1, 1
-        team = min(there, _TEAM)
-        return team, team
+    @cached_property
+    def _functions(self) -> dict[str, Any]:
+        """The library's loops, by name."""
+        found = {name: getattr(self.compiled, f"{name}_{self.source.tag}") for name in ("forward", "infer", "backward")}
+        for function in found.values():
+            function.argtypes, function.restype = [ctypes.c_long] * 5 + [ctypes.c_void_p] * 6 + [ctypes.c_long], None
+        return found
 
 
 def compile_programs(programs: Iterable[Program]) -> None:
@@ -203,5 +190,6 @@ def _copy(a: Tensor) -> Tensor:
     return a.clone(memory_format=torch.contiguous_format)
 
 
-def _addresses(tensors: Sequence[Tensor | None]) -> Any:
-    return (ctypes.c_void_p * max(len(tensors), 1))(*(None if a is None else a.data_ptr() for a in tensors))
+def _addresses(tensors: Sequence[Tensor | None]) -> bytes:
+    """As C takes them; ctypes' arrays take three times as long to make."""
+    return struct.pack(f"{max(len(tensors), 1)}P", *[0 if a is None else a.data_ptr() for a in tensors] or [0])

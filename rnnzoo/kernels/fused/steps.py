@@ -1,10 +1,26 @@
 """Where the rows of a batch of sequences lie: dense, or packed with the longest first."""
 
-from dataclasses import dataclass
+import ctypes
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+_BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
+_TEAM = 8  # threads that share the columns of a product, at most
+
+
+class Shares(NamedTuple):
+    """How many threads run a loop; of how many the teams are that share the columns of a product; how many steps'
+    input products are computed at once; and the borders of the rows that each thread owns, as C takes them."""
+
+    threads: int
+    team: int
+    block: int
+    bounds: Any
 
 
 @dataclass(frozen=True)
@@ -17,11 +33,24 @@ class Steps:
     alive: Tensor
     rows: Tensor
     packed: bool
+    _shares: dict[tuple[int, bool], Shares] = field(default_factory=dict)
 
     @cached_property
     def rows_in_all(self) -> int:
         """`total`, counted from the steps."""
         return int(self.alive.sum())
+
+    def shares(self, there: int, teams: bool) -> Shares:
+        """How `there` threads share the work; `teams`: whether its products are worth sharing where rows are few."""
+        if (there, teams) not in self._shares:
+            threads = max(1, min(there, self.batch // 4))
+            team = min(there, _TEAM) if threads == 1 and teams else 1
+            bounds = self.bounds(threads)
+            fewest = min((b - a for a, b in pairwise(bounds) if b > a), default=1)
+            block = 1 if 2 * fewest >= _BLOCK else min(-(-_BLOCK // fewest), self.time)
+            borders = (ctypes.c_long * len(bounds))(*bounds)
+            self._shares[there, teams] = Shares(max(threads, team), team, block, borders)
+        return self._shares[there, teams]
 
     def bounds(self, threads: int) -> list[int]:
         """The rows that each thread owns, with even work: `threads` + 1 borders."""

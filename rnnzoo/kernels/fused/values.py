@@ -148,6 +148,11 @@ class Product:
         return (self.row,)
 
     @property
+    def numbers(self) -> int:
+        """How many its matrix has."""
+        return math.prod(self.dims[self.part is not None :])
+
+    @property
     def weight(self) -> str:
         part = "" if self.part is None else f"_{self.part}"
         return f"w{self.constant}{part}{'t' if self.turned else 'n'}"
