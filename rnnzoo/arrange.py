@@ -139,7 +139,7 @@ def begin(work: Work, draw: bool) -> Work:
                 mine[RESETS] = layout.ahead(resets) if d else resets
             own.append(mine)
     alike = resets is None and all(mine.keys() == shared.keys() for mine in own)
-    return replace(work, layers=layers, own=() if alike else own)
+    return work if alike else replace(work, layers=layers, own=own)
 
 
 def recorded(work: Work) -> Work:

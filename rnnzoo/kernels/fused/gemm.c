@@ -89,11 +89,17 @@ void pack(const weight *w, long first, long last) {
   }
 }
 
-/* mr rows (a, `down` numbers a row, `along` numbers a column) times np panels, which lie `next` numbers apart, written
+/* A panel is read once a step, from far away if it is large, so its numbers are asked for before they are needed: by a
+   tile some of its `own`, or where more tiles read the panel, by each some of the next panel (`ahead`, `stride` bytes at
+   a time), for then memory is at work all the time. */
+#define OWN 1, 0, 0
+
+/* mr rows (a, `down` numbers a row, `along` numbers a column) times np panels, which lie `apart` numbers apart, written
    to or added to c */
 static inline __attribute__((always_inline)) void tile(const int mr, const int np, long k, const real *a, long down,
-                                                       long along, const real *b, long next, real *c, long ldc,
-                                                       long columns, int add) {
+                                                       long along, const real *b, long apart, real *c, long ldc,
+                                                       long columns, int add, const int own, const char *ahead,
+                                                       long stride) {
   vec sum[MR][NP * NV];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
@@ -104,9 +110,13 @@ static inline __attribute__((always_inline)) void tile(const int mr, const int n
     vec right[NP * NV];
 #pragma GCC unroll 8
     for (int j = 0; j < np * NV; j++) {
-      const real *at = b + j / NV * next + p * NR + j % NV * W;
+      const real *at = b + j / NV * apart + p * NR + j % NV * W;
       right[j] = *(const vec *)at;
-      __builtin_prefetch(at + AHEAD * NR); /* a panel is read once a step, from far away if it is large */
+      if (own) __builtin_prefetch(at + AHEAD * NR);
+    }
+    if (!own) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += stride;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++) {
@@ -135,14 +145,17 @@ static inline __attribute__((always_inline)) void tile(const int mr, const int n
 }
 
 #define CASE(mr) \
-  case mr: tile(mr, 1, k, a, down, along, b, 0, c, ldc, columns, add); break;
+  case mr: tile(mr, 1, k, a, down, along, b, 0, c, ldc, columns, add, OWN); break;
 #if defined(__AVX512F__)
 #define CASES CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) \
   CASE(13) CASE(14)
+#define SHARED_CASES SHARED(7) SHARED(8) SHARED(9) SHARED(10) SHARED(11) SHARED(12)
 #elif defined(__AVX__)
 #define CASES CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#define SHARED_CASES SHARED(3) SHARED(4) SHARED(5)
 #else
 #define CASES CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+#define SHARED_CASES SHARED(4) SHARED(5) SHARED(6) SHARED(7)
 #endif
 static void of_rows(long mr, long k, const real *a, long lda, const real *b, real *c, long ldc, long columns, int add) {
   const long down = lda, along = 1;
@@ -153,31 +166,47 @@ static void of_block(long mr, long k, const real *a, const real *b, real *c, lon
   switch (mr) { CASES }
 }
 
+/* The i-th of some blocks of rows that go by the same panel. */
+#define SHARED(mr) \
+  case mr: tile(mr, 1, k, a, lda, 1, b, 0, c, ldc, columns, add, 0, ahead, stride); break;
+static void of_shared(long mr, long k, const real *a, long lda, const real *b, real *c, long ldc, long columns, int add,
+                      const char *ahead, long stride) {
+  switch (mr) {
+    SHARED_CASES
+    default: of_rows(mr, k, a, lda, b, c, ldc, columns, add); /* full tiles have no register left to ask by */
+  }
+}
+
 /* Where rows are so few that the sums of one panel would wait for each other: those of two panels, or of four. */
 static long side_by_side(long m) { return m == 1 ? 4 : m < 4 ? 2 : 1; }
 #define FEW(mr, np) \
-  case 4 * np + mr: tile(mr, np, k, a, lda, 1, b, next, c, ldc, columns, add); break;
-static void of_few(long mr, long np, long k, const real *a, long lda, const real *b, long next, real *c, long ldc,
+  case 4 * np + mr: tile(mr, np, k, a, lda, 1, b, apart, c, ldc, columns, add, OWN); break;
+static void of_few(long mr, long np, long k, const real *a, long lda, const real *b, long apart, real *c, long ldc,
                    long columns, int add) {
   switch (4 * np + mr) { FEW(1, 4) FEW(1, 2) FEW(2, 2) FEW(3, 2) }
 }
 
 /* c (m, n) = or += a (m, k) @ w, in the columns of the panels from `first` to `last` */
 void gemm(const weight *w, long first, long last, long m, const real *a, long lda, real *c, long ldc, int add) {
-  const long n = w->n, blocks = (m + MR - 1) / MR;
+  const long n = w->n, blocks = (m + MR - 1) / MR, apart = w->k * NR;
   for (long p = 0; p < w->k; p += KC) {
-    const long k = least(w->k - p, KC);
+    const long k = least(w->k - p, KC), more = add || p > 0;
+    const real *b = (real *)w->packed + first * apart + p * NR;
     long q = first;
     for (long np = side_by_side(m); np > 1; np /= 2)
-      for (; q + np <= last; q += np)
-        of_few(m, np, k, a + p, lda, (real *)w->packed + (q * w->k + p) * NR, w->k * NR, c + q * NR, ldc,
-               least(n - q * NR, np * NR), add || p > 0);
-    for (; q < last; q++)
+      for (; q + np <= last; q += np, b += np * apart)
+        of_few(m, np, k, a + p, lda, b, apart, c + q * NR, ldc, least(n - q * NR, np * NR), more);
+    for (; q < last; q++, b += apart) {
+      const long columns = least(n - q * NR, NR);
       for (long i = 0; i < blocks; i++) { /* as even as can be: a tile of one row costs as much as one of five */
-        long r = m * i / blocks, mr = m * (i + 1) / blocks - r;
-        of_rows(mr, k, a + r * lda + p, lda, (real *)w->packed + (q * w->k + p) * NR, c + r * ldc + q * NR, ldc,
-                least(n - q * NR, NR), add || p > 0);
+        const long r = m * i / blocks, mr = m * (i + 1) / blocks - r;
+        if (blocks == 1)
+          of_rows(mr, k, a + p, lda, b, c + q * NR, ldc, columns, more);
+        else
+          of_shared(mr, k, a + r * lda + p, lda, b, c + r * ldc + q * NR, ldc, columns, more,
+                    (const char *)(b + apart) + share(k * NR * sizeof(real), i, blocks), NR * sizeof(real) / blocks);
       }
+    }
   }
 }
 

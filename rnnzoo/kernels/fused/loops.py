@@ -105,6 +105,8 @@ class Loop:
         for level, own in enumerate(helds):
             self.parts.append(Body([s for at, s in placed if at == level], own))
             self.parts += [gemms[p.name] for p in products if self._levels[p.name] == level + 1]
+        rows = [s.row for _, s in placed]
+        self.read = {e.args[0] for e, _ in below(rows) if e.op in ("vector", "entry")}  # constants, number by number
 
     def adding(self) -> "Loop":
         """The same with products added to where their sums are stored."""

@@ -5,6 +5,7 @@ anew: a fifth of a training step of an LSTM at (B, T, I, H) = (64, 128, 512, 512
 Here a block waits for the next request of its size.
 """
 
+import math
 import os
 import threading
 
@@ -23,11 +24,11 @@ class Blocks:
         self._requests = 0
         self._lock = threading.Lock()
 
-    def empty(self, numbers: int, dtype: torch.dtype) -> Tensor:
-        """As torch.empty(numbers), on a CPU."""
-        size = numbers * dtype.itemsize
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """As torch.empty(shape), on a CPU."""
+        size = math.prod(shape) * dtype.itemsize
         if size < _LARGE:
-            return torch.empty(numbers, dtype=dtype)
+            return torch.empty(shape, dtype=dtype)
         tensor = torch.empty(0, dtype=dtype)
         with self._lock:
             self._requests += 1
@@ -35,7 +36,7 @@ class Blocks:
             at = next((k for k, (block, _) in enumerate(blocks) if _free(block)), None)
             block = torch.UntypedStorage(size) if at is None else blocks.pop(at)[0]
             blocks.append((block, self._requests))
-            tensor.set_(block, 0, (numbers,))  # type: ignore[call-overload]  # not a view: it may be changed in place
+            tensor.set_(block, 0, shape)  # type: ignore[call-overload]  # not a view: it may be changed in place
             self._give_back()
         return tensor
 

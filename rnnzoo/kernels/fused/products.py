@@ -139,5 +139,5 @@ def why_no_compiler() -> str | None:
 
 def _room(size: int) -> tuple[Tensor, int]:
     """Memory, and the first address in it that is aligned."""
-    room = BLOCKS.empty(size + _ALIGNED, torch.uint8)
+    room = BLOCKS.empty((size + _ALIGNED,), torch.uint8)
     return room, room.data_ptr() + -room.data_ptr() % _ALIGNED

@@ -80,22 +80,26 @@ class Program:
         for k, a in enumerate(s):
             # a state that only the next step reads changes places with it, so it must be a copy
             tensors[f"s{k}"] = a.contiguous() if plan.emitted == f"n{k}" else _copy(a)
-        self.call("infer", plan.infer, steps, tensors, constants)
-        return self._results(tensors, steps)
+        return self._run("infer", plan.infer, steps, tensors, constants)
 
     def forward(self, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], steps: Steps) -> list[Tensor]:
         """What is emitted, the final states, and what the backward reads: further states, and what is kept."""
         plan = self.plan
         tensors = {"u": u.contiguous()} | {f"s{k}": a.contiguous() for k, a in enumerate(s)}
-        self.call("forward", plan.forward, steps, tensors, constants)
+        results = self._run("forward", plan.forward, steps, tensors, constants)
         further = [f"n{k}" for k in range(len(s)) if plan.emitted != f"n{k}"]
-        return self._results(tensors, steps) + [tensors[b] for b in (*further, *plan.saved)]
+        return results + [tensors[b] for b in (*further, *plan.saved)]
 
-    def _results(self, tensors: dict[str, Tensor], steps: Steps) -> list[Tensor]:
-        # no views, which autograd would not let a user change in place
-        shaped = torch.ops.aten._unsafe_view
-        last = [shaped(tensors[f"l{k}"], (steps.batch, *shape)) for k, shape in enumerate(self.fields)]
-        return [shaped(tensors[self.plan.emitted], (steps.total, self.plan.output_width)), *last]
+    def _run(
+        self, name: str, loop: Loop, steps: Steps, tensors: dict[str, Tensor], constants: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """What is emitted and the final states: tensors of their own, for views a user could not change in place."""
+        results = {self.plan.emitted: BLOCKS.empty((steps.total, self.plan.output_width), self.dtype)}
+        for k, shape in enumerate(self.fields):
+            results[f"l{k}"] = BLOCKS.empty((steps.batch, *shape), self.dtype)
+        tensors |= results
+        self.call(name, loop, steps, tensors, constants)
+        return list(results.values())
 
     def sizes_kept(self, steps_total: Any) -> list[Any]:
         """How many numbers each tensor has that `forward` returns behind the results."""
@@ -143,8 +147,8 @@ class Program:
         rows = {"seq": steps.total, "start": B, "turn": B, "block": shares.block * B}
         for b, buffer in loop.buffers.items():
             if b not in tensors and buffer.kind != "weight":
-                tensors[b] = BLOCKS.empty(rows[buffer.kind] * buffer.width, self.dtype)
-        plain = [a.contiguous() for a in constants]
+                tensors[b] = BLOCKS.empty((rows[buffer.kind] * buffer.width,), self.dtype)
+        plain = [a.contiguous() if k in loop.read else None for k, a in enumerate(constants)]
         weights, _alive = (Weight * max(len(loop.products), 1))(), []
         for k, product in enumerate(loop.products.values()):
             weights[k], held = self.products.weight(matrix_of(product, constants), product.turned)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-_BLOCK = 24  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
+_BLOCK = 96  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
 _TEAM = 8  # threads that share the columns of a product, at most
 
 
