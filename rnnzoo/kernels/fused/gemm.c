@@ -15,7 +15,7 @@ enum { MR = 6, NV = 2 };
 enum { MR = 8, NV = 2 };
 #endif
 #define LANES (BYTES / REAL)
-enum { W = LANES, NR = NV * W, NP = 4, KC = 512, OC = 256, LEFT = (MR + W - 1) / W * W, AHEAD = 64 };
+enum { W = LANES, NR = NV * W, NP = 4, KC = 512, OC = 256, AT_ONCE = 16, LEFT = (MR + W - 1) / W * W, AHEAD = 64 };
 typedef real vec __attribute__((vector_size(BYTES)));
 typedef lane lanes __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real))));
@@ -235,7 +235,8 @@ long outer_bytes(long threads, long P, long Q) {
 
 /* out (P, Q) = or += left (N, P)^T @ right (N, Q), and where they are there, left_sums (P) and right_sums (Q) = or += the
    sums of their rows. `packed`: room of outer_bytes. Each thread has a part of out, and lays out what it needs for it by
-   itself, OC rows at a time as they lie: what another has written is as far away as memory. */
+   itself, OC rows at a time as they lie: what another has written is as far away as memory. Of AT_ONCE rows it lays out
+   the same columns before it goes on, for the parts lie so far apart that the first cache cannot hold them all. */
 void outer(long threads, long N, long P, long Q, const real *left, long ldl, const real *right, long ldr, real *out,
            real *left_sums, real *right_sums, void *packed, int add) {
   const long blocks = (P + MR - 1) / MR, columns = panels(Q), down = row_shares(threads, P, Q), across = threads / down;
@@ -248,14 +249,15 @@ void outer(long threads, long N, long P, long Q, const real *left, long ldl, con
     for (long p = 0; p < N && i0 < i1 && q0 < q1; p += OC) {
       const long k = least(N - p, OC);
       const int more = add || p;
-      for (long r = 0; r < k; r++) {
-        const real *at = right + (p + r) * ldr;
+      for (long r = 0; r < k; r += AT_ONCE) {
+        const long end = least(r + AT_ONCE, k);
         for (long q = q0; q < q1; q++)
-          part(at + q * NR, least(Q - q * NR, NR), NR, rights + ((q - q0) * k + r) * NR);
-        at = left + (p + r) * ldl;
+          for (long z = r; z < end; z++)
+            part(right + (p + z) * ldr + q * NR, least(Q - q * NR, NR), NR, rights + ((q - q0) * k + z) * NR);
         for (long i = i0; i < i1; i++) {
           const long from = share(P, i, blocks);
-          part(at + from, least(P - from, LEFT), LEFT, lefts + ((i - i0) * k + r) * LEFT);
+          for (long z = r; z < end; z++)
+            part(left + (p + z) * ldl + from, least(P - from, LEFT), LEFT, lefts + ((i - i0) * k + z) * LEFT);
         }
       }
       for (long i = i0; i < i1; i++) {
