@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnzoo.kernels.fused.loops import Columns
-from rnnzoo.kernels.fused.plan import Gradient, Late
+from rnnzoo.kernels.fused.plan import Addends, Gradient, Late
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.fused.values import Product
 
@@ -61,8 +61,16 @@ def input_gradient(
     return du
 
 
+def lies_turned(gradient: Gradient, constant: Tensor) -> bool:
+    """Whether a gradient is to lie as its transpose would, as the constant does where it is a parameter's ``.t()``:
+    another one torch would copy when it keeps it."""
+    turned = constant.dim() == 2 and not constant.is_contiguous() and constant.t().is_contiguous()
+    return turned and any(g.outer for g in gradient.groups)
+
+
 def constant_gradients(
     plan: Sequence[Gradient],
+    constants: Sequence[Tensor],
     left: Left,
     wanted: Sequence[bool],
     outer: Callable[[list[tuple[Tensor, Tensor]], tuple[bool, bool]], Outer],
@@ -72,32 +80,41 @@ def constant_gradients(
     `outer(pieces, sums)` gives the sum over pieces of leftᵀ @ right, and where asked for, if they are by-products, the
     sums of left's and of right's rows.
     """
-    addends = [g for gradient, need in zip(plan, wanted, strict=True) if need for g in gradient.groups]
-    summed = {at for g in addends for at in g.rows}
+    needed = [(g, lies_turned(g, c)) for g, c, need in zip(plan, constants, wanted, strict=True) if need]
+    summed = {at for gradient, _ in needed for g in gradient.groups for at in g.rows}
     sums: dict[Columns, Tensor] = {}
     products: dict[tuple[Columns, Columns], Tensor] = {}
-    for pair in (pair for g in addends for pair in g.outer):
-        if pair not in products:
-            cut = any(at.buffer[0] == "s" for at in pair) and not left.steps.packed
-            pieces = zip(*(left.rows(at, cut) for at in pair), strict=True)
-            products[pair], totals = outer(list(pieces), (pair[0] in summed - set(sums), pair[1] in summed - set(sums)))
-            sums |= {at: total for at, total in zip(pair, totals, strict=True) if total is not None}
+    for gradient, turned in needed:
+        for pair in (pair for g in gradient.groups for pair in _pairs(g, gradient.turned != turned)):
+            if pair not in products:
+                cut = any(at.buffer[0] == "s" for at in pair) and not left.steps.packed
+                pieces = list(zip(*(left.rows(at, cut) for at in pair), strict=True))
+                first, second = (at in summed - set(sums) for at in pair)
+                products[pair], totals = outer(pieces, (first, second))
+                sums |= {at: total for at, total in zip(pair, totals, strict=True) if total is not None}
     for at in summed - set(sums):
         sums[at] = torch.stack([a.sum(0) for a in left.rows(at)]).sum(0)
 
-    def made(gradient: Gradient) -> Tensor | None:
-        whole = math.prod(gradient.shape) // max(len(gradient.groups), 1)
+    def made(gradient: Gradient, turned: bool) -> Tensor | None:
+        shape = gradient.shape[::-1] if turned else gradient.shape
+        whole = math.prod(shape) // max(len(gradient.groups), 1)
         found = []
         for group in gradient.groups:
-            terms = [products[pair] for pair in group.outer]
+            terms = [products[pair] for pair in _pairs(group, gradient.turned != turned)]
             terms += [sums[at] if at.width == whole else sums[at].sum() for at in group.rows]
-            total = sum(terms[1:], terms[0])
-            found.append(total.t() if gradient.turned else total)
+            found.append(sum(terms[1:], terms[0]))
         if not found:
             return None
-        return (found[0] if len(found) == 1 else torch.stack(found)).reshape(gradient.shape)
+        total = (found[0] if len(found) == 1 else torch.stack(found)).reshape(shape)
+        return total.t() if turned else total
 
-    return _apart([made(g) if need else None for g, need in zip(plan, wanted, strict=True)])
+    made_of = iter(needed)
+    return _apart([made(*next(made_of)) if need else None for need in wanted])
+
+
+def _pairs(group: Addends, reverse: bool) -> list[tuple[Columns, Columns]]:
+    """What a matrix is the sum of the outer products of, or its transpose."""
+    return [(b, a) if reverse else (a, b) for a, b in group.outer]
 
 
 def _apart(found: list[Tensor | None]) -> list[Tensor | None]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.fused.gradients import lies_turned
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 
@@ -96,10 +97,15 @@ def _scan_backward_fake(
     sizes: Tensor | None,
     wanted: list[bool],
 ) -> list[Tensor]:
-    program = _program(key)
-    shapes = [(dy.shape[0], program.plan.input_width), *(a.shape for a in s), *(a.shape for a in constants)]
-    there = [True] * (1 + len(s)) + [g.there for g in program.plan.gradients]
-    return [dy.new_empty(z if a and b else 0) for z, a, b in zip(shapes, wanted, there, strict=True)]
+    plan = _program(key).plan
+    shapes = [(dy.shape[0], plan.input_width), *(a.shape for a in s)]
+    found = [dy.new_empty(z if need else 0) for z, need in zip(shapes, wanted, strict=False)]
+    for gradient, c, need in zip(plan.gradients, constants, wanted[len(found) :], strict=True):
+        if not (need and gradient.there):
+            found.append(dy.new_empty(0))
+        else:
+            found.append(dy.new_empty(c.shape[::-1]).t() if lies_turned(gradient, c) else dy.new_empty(c.shape))
+    return found
 
 
 class _Scan(torch.autograd.Function):

@@ -135,7 +135,11 @@ class Program:
         du = input_gradient(plan.late, left, constants, self.products.all_rows) if wanted[0] else None
         last = [tensors[f"{'do'[T % 2]}{k}"].view(B, *shape) for k, shape in enumerate(self.fields)]
         d_s = [a if need else None for a, need in zip(last, wanted[1:], strict=False)]
-        return [du, *d_s, *constant_gradients(plan.gradients, left, wanted[1 + len(s) :], self.products.outer)]
+        return [
+            du,
+            *d_s,
+            *constant_gradients(plan.gradients, constants, left, wanted[1 + len(s) :], self.products.outer),
+        ]
 
     def call(
         self, name: str, loop: Loop, steps: Steps, tensors: dict[str, Tensor], constants: Sequence[Tensor]

@@ -68,7 +68,7 @@ class Graphs:
         _copy([*load(found.first), *zip(found.constants, constants, strict=True)])
         found.graph.replay()
         there = {b: found.last[b] for b in kept if b in found.last}
-        copies = {b: torch.empty_like(a, memory_format=torch.contiguous_format) for b, a in there.items()}
+        copies = {b: torch.empty_like(a) for b, a in there.items()}
         _copy(list(zip(copies.values(), there.values(), strict=True)))
         return copies
 

@@ -108,7 +108,8 @@ class GpuProgram:
         made = {}
         if wanted[0]:
             made["du"] = input_gradient(self.plan.late, left, constants, self.product)
-        found = constant_gradients(self.plan.gradients, left, wanted[1 + len(self.plan.widths) :], self.outer)
+        needed = wanted[1 + len(self.plan.widths) :]
+        found = constant_gradients(self.plan.gradients, constants, left, needed, self.outer)
         return made | {f"g{k}": a for k, a in enumerate(found) if a is not None}
 
     def launch(self, name: str, steps: Steps, p: dict[str, Tensor], constants: Sequence[Tensor]) -> dict[str, Tensor]:
