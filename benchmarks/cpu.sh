@@ -1,17 +1,22 @@
 #!/bin/sh
-# The README's figures on a CPU: cpu.sh [THREADS], from anywhere, on a machine that does nothing else; a quarter hour.
+# The README's figures on a CPU: cpu.sh [THREADS [NAME ...]], from anywhere, on a machine that does nothing else; a
+# quarter hour, or with names (vendor lengths ...) those alone.
 # What is measured goes to $OUT, or to results/PROCESSOR/, a file a question; `table.py` prints it as a table.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python}
 out=${OUT:-$("$python" benchmarks/machine.py)}
 mkdir -p "$out"
+threads=${1:-2}
+test $# -eq 0 || shift
+only="$*"
 bench() {
     name=$1
     shift
-    "$python" -m rnnzoo bench --threads "$threads" --json "$out/$name.json" "$@"
+    case " ${only:-$name} " in
+    *" $name "*) "$python" -m rnnzoo bench --threads "$threads" --json "$out/$name.json" "$@" ;;
+    esac
 }
-threads=${1:-2}
 bench vendor --cell lstm gru --what backward forward step --kernels fused native auto --peers torch loop onnxruntime
 bench bf16 --cell lstm gru --precision bf16 --what backward forward --kernels fused native auto --peers torch --rounds 5
 bench zoo_peers --cell peephole_lstm janet mgu lem --kernels fused auto --peers torchrecurrent --rounds 5

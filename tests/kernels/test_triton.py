@@ -205,23 +205,41 @@ def test_a_loop_that_is_replayed_gives_the_same_whatever_came_before(monkeypatch
         monkeypatch.setattr("rnnzoo.kernels.triton.program.stream", lambda device: 0)
         monkeypatch.setattr(graphs.Graphs, "can", lambda self, steps, device, parts: not steps.packed)
     for name in ("lstm", "computed"):
-        rnn, x, hx, inputs = work(CELLS[name], layers=2)  # the second layer's program is another: it is wider
-        for k in range(4):
+        for lengths in ([None] * 4, [LENGTHS, [4, 4, 1], [1, 3, 4], LENGTHS]):
+            rnn, x, hx, inputs = work(CELLS[name], layers=2)  # the second layer's program is another: it is wider
+            for k in range(4):
+                with torch.no_grad():
+                    for p in rnn.parameters():
+                        p.add_(0.1 * k)
+                compare(rnn, x, hx if k % 2 else None, lengths[k], inputs)
+            # two sequences in flight: what the first has kept is its own
+            rnn.kernel = "triton"
             with torch.no_grad():
-                for p in rnn.parameters():
-                    p.add_(0.1 * k)
-            compare(rnn, x, hx if k % 2 else None, LENGTHS if k == 2 else None, inputs)
-        # two sequences in flight: what the first has kept is its own
-        rnn.kernel = "triton"
-        with torch.no_grad():
-            before = rnn(2 * x, hx)[0].clone()
-        a, b = rnn(x, hx)[0], rnn(2 * x, hx)[0]
-        first = torch.autograd.grad(a.sin().sum(), x, retain_graph=True)[0]
-        rnn.kernel = "reference"
-        expect({"y": b}, {"y": before}, "expected the same of both loops", 1e-9)
-        wanted = torch.autograd.grad(rnn(x, hx)[0].sin().sum(), x)[0]
-        expect({"dx": first}, {"dx": wanted}, "expected the first sequence's gradient", 1e-9)
-    assert DEVICE == "cuda" or Replayed.made >= 6
+                before = rnn(2 * x, hx, lengths=lengths[1])[0].clone()
+            a, b = rnn(x, hx, lengths=lengths[0])[0], rnn(2 * x, hx, lengths=lengths[1])[0]
+            first = torch.autograd.grad(a.sin().sum(), x, retain_graph=True)[0]
+            rnn.kernel = "reference"
+            expect({"y": b}, {"y": before}, "expected the same of both loops", 1e-9)
+            wanted = torch.autograd.grad(rnn(x, hx, lengths=lengths[0])[0].sin().sum(), x)[0]
+            expect({"dx": first}, {"dx": wanted}, "expected the first sequence's gradient", 1e-9)
+    assert DEVICE == "cuda" or Replayed.made >= 12
+
+
+@pytest.mark.parametrize("name", ["lstm", "computed", "swapping"])
+def test_what_would_be_mostly_padding_is_not_padded(name):
+    rnn, _, _, inputs = work(CELLS[name])
+    x = torch.randn(40, 9, I, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    compare(rnn, x, None, [2, 40, *[1] * 7], inputs)
+
+
+def test_what_lies_behind_the_end_of_a_sequence_does_not_grow():
+    rnn = RNN("rnn_relu", 1, 1, bias=False).to(DEVICE)
+    with torch.no_grad():
+        for p in rnn.parameters():
+            p.fill_(5.0)  # 5 ** 60 is beyond float32
+    x = torch.zeros(60, 2, 1, device=DEVICE)
+    x[0, 1] = 1.0
+    compare(rnn, x.requires_grad_(), None, [60, 1], {}, 1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])

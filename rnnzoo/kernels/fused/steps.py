@@ -1,7 +1,7 @@
 """Where the rows of a batch of sequences lie: dense, or packed with the longest first."""
 
 import ctypes
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -25,7 +25,10 @@ class Shares(NamedTuple):
 
 @dataclass(frozen=True)
 class Steps:
-    """Where the rows of a batch lie: at step t, `alive`[t] of them behind `rows`[t] earlier ones; N in all."""
+    """Where the rows of a batch lie: at step t, `alive`[t] of them behind `rows`[t] earlier ones; N in all.
+
+    Of a batch that was `padded`, `ends` (B,) are the steps of each sequence; the rows behind them are nothing.
+    """
 
     time: int
     batch: int
@@ -33,6 +36,7 @@ class Steps:
     alive: Tensor
     rows: Tensor
     packed: bool
+    ends: Tensor | None = None
     _shares: dict[tuple[int, bool], Shares] = field(default_factory=dict)
 
     @cached_property
@@ -62,11 +66,28 @@ class Steps:
         wanted = torch.tensor([self.total * k // threads for k in range(1, threads)], dtype=torch.int64)
         return [0, *torch.searchsorted(work, wanted).tolist(), self.batch]
 
+    def padded(self) -> tuple["Steps", Tensor]:
+        """The same sequences with as many rows at every step as at the first, and where each row lies then, (N,).
+
+        Of some more steps than there are, so that few batches differ in their number.
+        """
+        grain = 2 ** max(self.time.bit_length() - 4, 0)
+        time = -(-self.time // grain) * grain
+        t, b = self._places
+        whole = _dense_steps(time, self.batch)
+        ends = (self.alive[:, None] > torch.arange(self.batch)).sum(0)
+        return replace(whole, ends=ends, _shares={}), t * self.batch + b
+
+    @cached_property
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """Of every row, (N,), its step and its sequence."""
+        t = torch.repeat_interleave(torch.arange(self.time), self.alive)
+        return t, torch.arange(self.total) - self.rows[t]
+
     @cached_property
     def old(self) -> Tensor:
         """(N,): where the state before each row of each step lies, among B initial rows and N new ones."""
-        t = torch.repeat_interleave(torch.arange(self.time), self.alive)
-        b = torch.arange(self.total) - self.rows[t]
+        t, b = self._places
         return torch.where(t == 0, b, self.batch + self.rows[(t - 1).clamp(min=0)] + b)
 
 

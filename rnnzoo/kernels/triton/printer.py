@@ -1,14 +1,18 @@
 """Plans printed as Triton: a kernel for every body, in which a program computes some columns of one row.
 
 Where a body reduces rows, one program computes all columns of a row; otherwise BLOCK of them.
+
+The kernels of padded sequences know where each ends: behind its end they store zeros; at its last step they store the
+final state as well, or take in the gradient of that. So any lengths go by one CUDA graph.
 """
 
+import copy
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 
 from rnnzoo.kernels.fused.expressions import Expr, below
-from rnnzoo.kernels.fused.loops import Body, Loop
+from rnnzoo.kernels.fused.loops import Body, Buffer, Loop
 
 _OWN = "sigmoid tanh expm1 log1p log10 tan asin acos atan sinh cosh asinh acosh atanh trunc"
 _TRITONS = "exp exp2 log log2 sin cos sqrt rsqrt erf floor ceil abs"
@@ -43,6 +47,26 @@ from rnnzoo.kernels.triton.functions import (
 
 # the first row of a step: `at` of all steps' rows, `old` of the states before it in what stands for them
 _FIRST = {"seq": "(at + r)", "block": "(at + r)", "start": "(old + r)", "turn": "r"}
+
+
+ENDS = "ends"  # the buffer of the sequences' lengths; a loop that has it is one of padded sequences
+
+
+def padded(loop: Loop) -> Loop:
+    """The same for padded sequences: with their lengths, and in the backward the gradients of the final states."""
+    found = copy.copy(loop)
+    finals = {end_of(b): Buffer(loop.buffers[b].width, "turn") for b in loop.buffers if _is_state_gradient(b)}
+    found.buffers = loop.buffers | {ENDS: Buffer(1, "turn")} | finals
+    return found
+
+
+def end_of(gradient: str) -> str:
+    """The buffer of the gradient of a final state, which takes the place of `gradient` at a sequence's last step."""
+    return f"end{gradient[1:]}"
+
+
+def _is_state_gradient(buffer: str) -> bool:
+    return buffer[0] == "d" and buffer[1:].isdigit()
 
 
 @dataclass(frozen=True)
@@ -90,13 +114,16 @@ def _body(name: str, loop: Loop, body: Body, double: bool, narrow: Container[str
     if printer.read & written:
         raise AssertionError(f"a body reads what it writes: {printer.read & written}")
     lengths = sorted(printer.lengths)
-    buffers = [b for b in loop.buffers if b in printer.read | written]
+    buffers = [b for b in loop.buffers if b in printer.read | written | printer.beside]
     copies = [b for b in buffers if b in written and b in narrow]
     constants = tuple(sorted(printer.constants))
     lines = ["r = tl.program_id(0).to(tl.int64)"]
     lines += [f"{b} += {_FIRST[loop.buffers[b].kind]} * {loop.buffers[b].width}" for b in buffers]
     lines += [f"{narrow_of(b)} += {_FIRST[loop.buffers[b].kind]} * {loop.buffers[b].width}" for b in copies]
     buffers += map(narrow_of, copies)
+    if ENDS in loop.buffers:  # one program a row and block of columns: as many rows as there are in a step
+        lines += ["t = at // tl.num_programs(0)", f"end = tl.load({ENDS}).to(tl.int32)"]
+        lines += ["alive = t < end", "last = t + 1 == end"]
     if not whole:
         lines.append("j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)")
     for n in lengths:
@@ -117,16 +144,25 @@ class _Printer:
         self.read: set[str] = set()
         self.constants: set[int] = set()
         self.lengths: set[int] = set()
+        self.beside: set[str] = {ENDS} & loop.buffers.keys()  # other buffers that a kernel takes
         self._names: dict[tuple[Expr, int], str] = {}
         self._fresh: Iterator[int] = count()
 
     def store(self, buffer: str, column: int, e: Expr, n: int, add: bool) -> None:
         value = self._name_of(e, n)
         place = self._place(buffer, column, n)
+        if ENDS in self.loop.buffers:
+            if buffer[0] == "n":
+                final = f"l{buffer[1:]}"
+                self.beside.add(final)
+                self.lines.append(
+                    f"tl.store({self._place(final, column, n)}, {value}, mask=j{n} < tl.where(last, {n}, 0))"
+                )
+            value = f"tl.where(alive, {value}, 0.0)"
         if add:
             value = f"tl.load({place}, mask=m{n}_) + {value}"
         if buffer in self.narrow:
-            name, copied = f"n{next(self._fresh)}", self._place(narrow_of(buffer), column, n)
+            name, copied = f"k{next(self._fresh)}", self._place(narrow_of(buffer), column, n)
             self.lines += [f"{name} = {value}", f"tl.store({copied}, {name}, mask=m{n}_)"]
             value = name
         self.lines.append(f"tl.store({place}, {value}, mask=m{n}_)")
@@ -163,6 +199,13 @@ class _Printer:
         return CODE[e.op].format(*operands, real=self.real)
 
     def _load(self, pointer: str, column: int, n: int, single: bool) -> str:
+        if ENDS in self.loop.buffers and _is_state_gradient(pointer):
+            self.beside.add(end_of(pointer))
+            final, other = (self._at(b, column, n, single) for b in (end_of(pointer), pointer))
+            return f"tl.where(last, {final}, {other})"
+        return self._at(pointer, column, n, single)
+
+    def _at(self, pointer: str, column: int, n: int, single: bool) -> str:
         if single:
             return f"tl.load({pointer} + {column})"
         return f"tl.load({self._place(pointer, column, n)}, mask=m{n}_, other=0.0)"

@@ -15,7 +15,16 @@ from rnnzoo.kernels.fused.loops import Body, Columns, Gemm, Loop
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import Steps
 from rnnzoo.kernels.triton.graphs import Graphs, stream
-from rnnzoo.kernels.triton.printer import Printed, module_source, narrow_of, power_of_two, print_bodies
+from rnnzoo.kernels.triton.printer import (
+    ENDS,
+    Printed,
+    end_of,
+    module_source,
+    narrow_of,
+    padded,
+    power_of_two,
+    print_bodies,
+)
 from rnnzoo.kernels.triton.source import module
 
 SECOND = "kernel 'triton' has no second derivative; set kernel='reference', which has"
@@ -23,6 +32,7 @@ Launch = Callable[[Mapping[str, Tensor], int, int, int], None]  # of r rows: buf
 
 _BLOCK = 128  # columns that a program computes, at most, where it need not see the whole row
 _PER_WARP = 32  # columns that a warp computes
+_PADDING = 4  # times as many rows as there are, at most, when sequences are padded
 
 
 class GpuProgram:
@@ -32,7 +42,9 @@ class GpuProgram:
     def __init__(self, traced: Program, narrow: torch.dtype | None = None):
         self.plan, self.early, self.dtype, self.narrow = traced.plan, traced.early, traced.dtype, narrow
         plan = traced.plan
-        self.loops = {"forward": plan.forward, "infer": plan.infer, "backward": plan.backward.adding()}
+        loops = {"forward": plan.forward, "infer": plan.infer, "backward": plan.backward.adding()}
+        self.loops = loops | {f"padded_{name}": padded(loop) for name, loop in loops.items()}
+        self._operands = _operands(self.loops["backward"])
         # buffers that have a narrow copy
         self.copied = {name: _operands(loop) if narrow else set() for name, loop in self.loops.items()}
         double = self.dtype == torch.float64
@@ -50,6 +62,21 @@ class GpuProgram:
         """What is emitted (N, n) and the final states, from u (N, P), the initial states (B, n), and the values of
         parameters and buffers."""
         constants = self._early_on(u.device)(*values)
+        if steps.packed and self._pads(steps):
+            steps, places = steps.padded()
+            places = places.to(u.device)
+            rows = u.new_zeros(steps.total, u.shape[1]).index_copy(0, places, u)
+            h, *last = self._scan(rows, s, constants, steps)
+            return [h.index_select(0, places), *last]
+        return self._scan(u, s, constants, steps)
+
+    def _pads(self, steps: Steps) -> bool:
+        """Whether sequences of different lengths are padded, so that all steps can be a graph: not where most would be
+        padding, nor where a product reads a state's gradient, for it is bodies that take in those of final states."""
+        states = {f"d{k}" for k in range(len(self.plan.widths))}
+        return steps.time * steps.batch <= _PADDING * steps.total and not states & self._operands
+
+    def _scan(self, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], steps: Steps) -> Sequence[Tensor]:
         if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
             return WholeSequence.apply(self, steps, len(s), u, *s, *constants)
         given = {"u": u} | {f"s{k}": a for k, a in enumerate(s)}
@@ -68,8 +95,11 @@ class GpuProgram:
     ) -> dict[str, Tensor]:
         """Runs a loop from what is given; of the buffers in `kept` those that are there are the caller's afterwards.
         `wanted`: the gradients that are made after the backward's loop, of u, the initial states and the constants."""
-        loop = self.loops[name]
         device = given["u"].device if "u" in given else given["y"].device
+        if steps.ends is not None:
+            name = f"padded_{name}"
+            given = dict(given) | {ENDS: steps.ends.to(device, self.dtype)}
+        loop = self.loops[name]
         given = {b: a.reshape(len(a), -1) for b, a in given.items() if b in loop.buffers}
         by_number = {k for body in self.bodies[name].values() for k in body.constants}
         constants = [
@@ -127,8 +157,11 @@ class GpuProgram:
         starts |= {narrow_of(b): p[narrow_of(b)] for b in starts if b in copied}
         pasts |= {narrow_of(b): p[narrow_of("n" + b[1:])] for b in pasts if b in copied}
         swaps = [*loop.swaps, *((narrow_of(a), narrow_of(b)) for a, b in loop.swaps if a in copied)]
+        back = name.endswith("backward")
+        # the gradients of padded sequences' states begin where each ends
+        zeros = {b for pair in loop.swaps for b in pair} if back and ENDS in loop.buffers else set()
         for b in loop.buffers:
-            if b in plan.accumulated:
+            if b in plan.accumulated or b in zeros:
                 p[b].zero_()
         for gemm in loop.ahead:
             self._product(loop, gemm, constants)(p, steps.total, 0, 0)
@@ -137,13 +170,13 @@ class GpuProgram:
             for k, part in enumerate(loop.parts)
             if isinstance(part, Gemm) or k in bodies
         ]
-        for t in range(T - 1, -1, -1) if name == "backward" else range(T):
+        for t in range(T - 1, -1, -1) if back else range(T):
             r, at, old = alive[t], rows[t], rows[t - 1] if t else 0
             p |= pasts if t else starts
             for run in runs:
                 run(p, r, at, old)
             going = alive[t + 1] if t + 1 < T else 0
-            if name != "backward" and going < r:  # rows that end here leave their states behind
+            if not back and going < r and ENDS not in loop.buffers:  # rows that end here leave their states behind
                 for k in range(len(plan.widths)):
                     o = at if loop.buffers[f"n{k}"].kind == "seq" else 0
                     p[f"l{k}"][going:r] = p[f"n{k}"][o + going : o + r]
@@ -254,7 +287,8 @@ def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
     u, *rest = ctx.saved_tensors
     s, constants, saved = rest[:S], rest[S : S + C], rest[S + C :]
     given = dict(zip((*(f"n{k}" for k in range(S)), *plan.saved), saved, strict=True)) | {"y": dy}
-    given |= {f"s{k}": a.contiguous() for k, a in enumerate(s)} | {f"d{k}": a for k, a in enumerate(ds)}
+    finals = [f"d{k}" if ctx.steps.ends is None else end_of(f"d{k}") for k in range(S)]
+    given |= {f"s{k}": a.contiguous() for k, a in enumerate(s)} | dict(zip(finals, ds, strict=True))
     if u is not None:
         given["u"] = u.contiguous()
     ends, made = [f"d{k}" for k in range(S)], [f"g{k}" for k in range(C)]
