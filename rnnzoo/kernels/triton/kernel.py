@@ -28,7 +28,7 @@ _PIECES = 64  # of a body: they are printed one by one here
 
 class Triton(fused.Fused):
     """Triton derived from a cell's ``step``, by the plan that ``fused`` prints as C: per step its products and one
-    row-wise kernel or more, forward and backward, replayed as CUDA graphs where sequences are of equal length.
+    row-wise kernel or more, forward and backward, replayed as CUDA graphs.
 
     Under autocast what is multiplied is rounded to its dtype; sums, states and results stay in float32.
     """
@@ -97,7 +97,7 @@ def _quicker_than_cudnn(work: Work) -> bool:
     """As measured on H100 and H200 (benchmarks/results/nvidia-h200/): forward and backward 1.3 to 3.4 times as quick.
 
     Not where cuDNN has kernels that keep the weights on the chip (small states, and LSTMs in fewer bits), nor for
-    sequences of different lengths, which are no CUDA graphs.
+    sequences of different lengths, which were not measured since they are CUDA graphs.
     """
     cells = work.cells
     if isinstance(work.layout, Packed) or cells[0].hidden_size <= 128:
