@@ -225,6 +225,22 @@ def test_a_loop_that_is_replayed_gives_the_same_whatever_came_before(monkeypatch
     assert DEVICE == "cuda" or Replayed.made >= 12
 
 
+def test_where_more_sizes_are_in_use_than_there_may_be_graphs_those_that_are_stay(monkeypatch):
+    monkeypatch.setattr(graphs, "_recorded", Replayed)
+    monkeypatch.setattr(graphs, "_MOST", 2)
+    monkeypatch.setattr(graphs, "_REST", 6)
+    found = graphs.Graphs()
+
+    def has(key):
+        buffers = {"y": torch.zeros(1)}
+        return found.replayed(key, lambda _: buffers, lambda _: [], lambda p, _: p, [], ["y"]) is not None
+
+    assert [has(key) for key in "aabb"] == [False, True, False, True]
+    assert [has(key) for key in "ccab"] == [False, False, True, True]  # no room for a third
+    assert [has(key) for key in "bbbbb"] == [True] * 5
+    assert [has(key) for key in "cac"] == [True, False, True]  # which another has left
+
+
 @pytest.mark.parametrize("name", ["lstm", "computed", "swapping"])
 def test_what_would_be_mostly_padding_is_not_padded(name):
     rnn, _, _, inputs = work(CELLS[name])

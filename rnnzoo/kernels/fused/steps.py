@@ -69,9 +69,9 @@ class Steps:
     def padded(self) -> tuple["Steps", Tensor]:
         """The same sequences with as many rows at every step as at the first, and where each row lies then, (N,).
 
-        Of some more steps than there are, so that few batches differ in their number.
+        Of up to a quarter more steps than there are, so that few batches differ in their number.
         """
-        grain = 2 ** max(self.time.bit_length() - 4, 0)
+        grain = 2 ** max(self.time.bit_length() - 3, 0)
         time = -(-self.time // grain) * grain
         t, b = self._places
         whole = _dense_steps(time, self.batch)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rnnzoo.kernels.fused.steps import Steps
 
-_MOST = 6  # graphs of a program, each of which holds a loop's buffers
+_MOST = 12  # graphs of a program, each of which holds a loop's buffers
+_REST = 4 * _MOST  # calls without it after which a graph makes room for another
 _SEEN = 64  # sizes that are remembered as seen
 _NODES = 50_000  # launches in a graph, above which it takes more memory and time to make than it is worth
 
@@ -35,15 +36,11 @@ class Graphs:
     def __init__(self) -> None:
         self._made: OrderedDict[Any, Captured | None] = OrderedDict()
         self._seen: OrderedDict[Any, None] = OrderedDict()
+        self._calls, self._used = 0, dict[Any, int]()
 
     def can(self, steps: Steps, device: torch.device, parts: int) -> bool:
         """Whether a loop can be a graph: lengths would be part of it, and are other ones in every batch."""
-        return (
-            device.type == "cuda"
-            and not steps.packed
-            and steps.time * parts <= _NODES
-            and not torch.cuda.is_current_stream_capturing()  # the launches go to the graph that somebody is making
-        )
+        return device.type == "cuda" and not steps.packed and steps.time * parts <= _NODES and not capturing(device)
 
     def replayed(
         self,
@@ -56,12 +53,17 @@ class Graphs:
     ) -> Buffers | None:
         """Copies of the buffers in `kept` after a replay, or None where there is no graph (yet). `load` gives what is
         copied, and before it to where, when a replay starts."""
+        self._calls += 1
         if key not in self._made:
             if key not in self._seen:
                 _remember(self._seen, key, None, _SEEN)
                 return None
+            if len(self._made) == _MOST and self._calls - self._used[next(iter(self._made))] < _REST:
+                return None  # more sizes are in use than there may be graphs: to make them anew would take longer
             _remember(self._made, key, _capture(allocate, launch, constants), _MOST)
+            self._used = {k: self._used.get(k, 0) for k in self._made}
         self._made.move_to_end(key)
+        self._used[key] = self._calls
         found = self._made[key]
         if found is None:
             return None
@@ -78,6 +80,11 @@ def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     if pairs:
         to, given = zip(*pairs, strict=True)
         torch._foreach_copy_(to, given)
+
+
+def capturing(device: torch.device) -> bool:
+    """Whether somebody is making a graph: launches go to it, and nothing may be copied from the CPU."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def stream(device: torch.device) -> int:

@@ -14,7 +14,7 @@ from rnnzoo.kernels.fused.gradients import Left, Outer, constant_gradients, inpu
 from rnnzoo.kernels.fused.loops import Body, Columns, Gemm, Loop
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import Steps
-from rnnzoo.kernels.triton.graphs import Graphs, stream
+from rnnzoo.kernels.triton.graphs import Graphs, capturing, stream
 from rnnzoo.kernels.triton.printer import (
     ENDS,
     Printed,
@@ -62,7 +62,7 @@ class GpuProgram:
         """What is emitted (N, n) and the final states, from u (N, P), the initial states (B, n), and the values of
         parameters and buffers."""
         constants = self._early_on(u.device)(*values)
-        if steps.packed and self._pads(steps):
+        if steps.packed and self._pads(steps) and not capturing(u.device):
             steps, places = steps.padded()
             places = places.to(u.device)
             rows = u.new_zeros(steps.total, u.shape[1]).index_copy(0, places, u)
