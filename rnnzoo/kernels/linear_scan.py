@@ -33,15 +33,15 @@ class Scan(torch.autograd.Function):
         return h
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, h0 = ctx.saved_tensors
-        if _by_triton(h):
+        again = torch.is_grad_enabled()  # create_graph: who asks for it goes on to differentiate
+        if _by_triton(h) and not again:
             from rnnzoo.kernels.triton import scan
 
             return scan.backward(a, h, h0, dh)
-        later = torch.cat([a[1:], torch.zeros_like(a[:1])]).flip(0).conj()
-        db = _recur(later, dh.flip(0)).flip(0)
+        later, dh = torch.cat([a[1:], torch.zeros_like(a[:1])]).flip(0).conj(), dh.flip(0)
+        db = (Scan.apply(later, dh, torch.zeros_like(h0)) if again else _recur(later, dh)).flip(0)
         return db * torch.cat([h0[None], h[:-1]]).conj(), db, a[0].conj() * db[0]
 
 

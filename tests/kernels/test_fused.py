@@ -8,7 +8,7 @@ import torch
 from fused_cells import CELLS, Gap
 from matrix_cells import MATRIX_CELLS
 from together import compile_group, in_groups
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from rnnzoo import RNN, RnnZooError, create
 from rnnzoo.testing.case import expect, gradients, named, results
@@ -130,12 +130,16 @@ def test_the_gradient_by_one_input_alone_is_right():
         compare(rnn, x, start, None, inputs, 1e-10)
 
 
-def test_a_second_derivative_is_an_error_that_names_the_reference():
-    rnn, x, _, _ = work(CELLS["gru"], (4, 2, 2, 3), torch.float64)
+@pytest.mark.parametrize("name", ["gru", "leaky", "indrnn", "gap", "swapping"])
+def test_a_second_derivative_is_an_error_that_names_the_reference(name):
+    """By whatever it is taken: what the loop has given must not count as a constant."""
+    rnn, x, hx, inputs = work(CELLS[name], (4, 2, 2, 3), torch.float64)
     rnn.kernel = "fused"
-    (grad,) = torch.autograd.grad(rnn(x)[0].sin().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="set kernel='reference'"):
-        grad.sum().backward()
+    start = tree_leaves(hx)
+    (grad,) = torch.autograd.grad(rnn(x, hx, **inputs)[0].sin().sum(), x, create_graph=True)
+    for by in ([x], list(rnn.parameters()), start):
+        with pytest.raises(RuntimeError, match="set kernel='reference'"):
+            torch.autograd.grad(grad.square().sum(), by, allow_unused=True)
 
 
 def test_without_gradients_nothing_is_saved_and_the_results_are_the_same():

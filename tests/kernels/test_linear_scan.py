@@ -30,6 +30,19 @@ def test_values_and_gradients_are_those_of_the_loop(T, dtype):
     assert torch.autograd.gradcheck(Scan.apply, (a, b, h0))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_second_derivatives_are_those_of_the_loop(dtype):
+    a, b = (torch.randn(4, 2, 3, dtype=dtype, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradgradcheck(Scan.apply, (a, b, torch.randn(2, 3, dtype=dtype, requires_grad=True)))
+    rnn, x = RNN("mingru", 3, 5, dtype=torch.float64), torch.randn(6, 2, 3, dtype=torch.float64, requires_grad=True)
+    by = {}
+    for kernel in ("linear_scan", "reference"):
+        rnn.kernel = kernel
+        (first,) = torch.autograd.grad(rnn(x)[0].sin().sum(), x, create_graph=True)
+        by[kernel] = gradients({"first": first}, {"x": x} | dict(rnn.named_parameters()))
+    expect(by["linear_scan"], by["reference"], "expected the loop's second derivatives", 1e-10)
+
+
 @pytest.mark.parametrize("T", [1, 2, 7, 16])
 def test_the_gradient_by_one_input_alone_is_right(T):
     tensors = [torch.randn(T, 2, 3, dtype=torch.float64), torch.randn(T, 2, 3, dtype=torch.float64)]

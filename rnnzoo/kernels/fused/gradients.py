@@ -1,7 +1,8 @@
 """What the backward's loop leaves, and the gradients that are made of it, for every kernel of a plan."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,6 +116,28 @@ def constant_gradients(
 def _pairs(group: Addends, reverse: bool) -> list[tuple[Columns, Columns]]:
     """What a matrix is the sum of the outer products of, or its transpose."""
     return [(b, a) if reverse else (a, b) for a, b in group.outer]
+
+
+class Origin(torch.autograd.Function):
+    """An empty tensor in place of one that the backward does not read: it tells where that came from, and keeps nothing
+    else of it."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        return a.new_empty(0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> None:
+        return None
+
+
+def differentiable_once(
+    message: str, found: Sequence[Tensor | None], made_of: Iterable[Tensor | None]
+) -> list[Tensor | None]:
+    """The gradients in `found`, so that who goes on to differentiate them by what they are `made_of` gets `message`."""
+    leaves: list[Any] = [None if a is None else a.detach().requires_grad_() for a in found]
+    given = [*leaves, *(a for a in made_of if a is not None and a.requires_grad)]
+    return list(torch._C._functions.DelayedError(message.encode(), len(given))(*given)[: len(leaves)])
 
 
 def _apart(found: list[Tensor | None]) -> list[Tensor | None]:

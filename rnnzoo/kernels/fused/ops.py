@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels.fused.gradients import lies_turned
+from rnnzoo.kernels.fused.gradients import Origin, differentiable_once, lies_turned
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 
@@ -110,7 +110,9 @@ def _scan_backward_fake(
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, key: str, S: int, sizes: Tensor | None, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, key: str, S: int, sizes: Tensor | None, u: Tensor, origin: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, ...]:
         s, constants = list(rest[:S]), list(rest[S:])
         with torch._C._AutoDispatchBelowAutograd():
             h, *out = torch.ops.rnnzoo.scan.default(key, u, s, constants, sizes, True)
@@ -120,28 +122,26 @@ class _Scan(torch.autograd.Function):
         new = [h if plan.emitted == f"n{k}" else next(further) for k in range(S)]
         kept = list(further)
         ctx.key, ctx.sizes, ctx.counts = key, sizes, (S, len(constants), len(new))
-        ctx.save_for_backward(u if plan.reads_input else None, *s, *constants, *new, *kept)
+        ctx.save_for_backward(origin, *s, *constants, *new, *kept)
         return h, *last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        u, *saved = ctx.saved_tensors
+        origin, *saved = ctx.saved_tensors
+        u = origin if _program(ctx.key).plan.reads_input else None
         groups, at = [], 0
         for n in ctx.counts:
             groups.append(saved[at : at + n])
             at += n
-        wanted = list(ctx.needs_input_grad[3:])
+        wanted = [ctx.needs_input_grad[3], *ctx.needs_input_grad[5:]]
         with torch._C._AutoDispatchBelowAutograd():
             found = torch.ops.rnnzoo.scan_backward.default(
                 ctx.key, grads[0], list(grads[1:]), u, *groups, saved[at:], ctx.sizes, wanted
             )
         there = [a if need and a.numel() else None for a, need in zip(found, wanted, strict=True)]
-        if torch.is_grad_enabled():
-            # create_graph: the error stands where somebody goes on to differentiate
-            late = torch._C._functions.DelayedError(SECOND.encode(), len(there))
-            tracked: list[Any] = [None if a is None else a.detach().requires_grad_() for a in there]
-            there = list(late(*tracked))
-        return None, None, None, *there
+        if torch.is_grad_enabled():  # create_graph
+            there = differentiable_once(SECOND, there, (*grads, *ctx.saved_tensors))
+        return None, None, None, there[0], None, *there[1:]
 
 
 @torch.library.impl(_LIB, "scan", "Autograd")
@@ -149,7 +149,8 @@ def _scan_autograd(
     key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
 ) -> list[Tensor]:
     if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
-        return list(_Scan.apply(key, len(s), sizes, u, *s, *constants))
+        origin = u if _program(key).plan.reads_input else Origin.apply(u)
+        return list(_Scan.apply(key, len(s), sizes, u, origin, *s, *constants))
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.rnnzoo.scan.default(key, u, s, constants, sizes, keep)
 

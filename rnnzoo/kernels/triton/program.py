@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from rnnzoo.kernels.fused.code import Code
-from rnnzoo.kernels.fused.gradients import Left, Outer, constant_gradients, input_gradient, matrix_of
+from rnnzoo.kernels.fused.gradients import (
+    Left,
+    Origin,
+    Outer,
+    constant_gradients,
+    differentiable_once,
+    input_gradient,
+    matrix_of,
+)
 from rnnzoo.kernels.fused.loops import Body, Columns, Gemm, Loop
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import Steps
@@ -78,7 +86,8 @@ class GpuProgram:
 
     def _scan(self, u: Tensor, s: Sequence[Tensor], constants: Sequence[Tensor], steps: Steps) -> Sequence[Tensor]:
         if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
-            return WholeSequence.apply(self, steps, len(s), u, *s, *constants)
+            origin = u if self.plan.reads_input else Origin.apply(u)
+            return WholeSequence.apply(self, steps, len(s), u, origin, *s, *constants)
         given = {"u": u} | {f"s{k}": a for k, a in enumerate(s)}
         finals = [f"l{k}" for k in range(len(s))]
         p = self.call("infer", steps, given, constants, [self.plan.emitted, *finals])
@@ -257,7 +266,9 @@ class WholeSequence(torch.autograd.Function):
     """A whole sequence as one autograd node."""
 
     @staticmethod
-    def forward(ctx: Any, program: GpuProgram, steps: Steps, S: int, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, program: GpuProgram, steps: Steps, S: int, u: Tensor, origin: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, ...]:
         plan = program.plan
         s, constants = rest[:S], rest[S:]
         finals, new = [f"l{k}" for k in range(S)], [f"n{k}" for k in range(S)]
@@ -265,34 +276,31 @@ class WholeSequence(torch.autograd.Function):
         p = program.call("forward", steps, given, constants, sorted({*finals, *new, *plan.saved, plan.emitted}))
         ctx.program, ctx.steps, ctx.S = program, steps, S
         saved = [p[b] for b in (*new, *plan.saved)]
-        ctx.save_for_backward(u if plan.reads_input else None, *s, *constants, *saved)
+        ctx.save_for_backward(origin, *s, *constants, *saved)
         return p[plan.emitted], *(p[b].view_as(a) for b, a in zip(finals, s, strict=True))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad(), torch.autocast(grads[0].device.type, enabled=False):
             found = _backward(ctx, *grads)
-        if not torch.is_grad_enabled():
-            return None, None, None, *found
-        # create_graph: the error stands where somebody goes on to differentiate
-        late = torch._C._functions.DelayedError(SECOND.encode(), len(found))
-        tracked: list[Any] = [None if a is None else a.detach().requires_grad_() for a in found]
-        return None, None, None, *late(*tracked)
+        if torch.is_grad_enabled():  # create_graph
+            found = differentiable_once(SECOND, found, (*grads, *ctx.saved_tensors))
+        return None, None, None, found[0], None, *found[1:]
 
 
 def _backward(ctx: Any, dy: Tensor, *ds: Tensor) -> list[Tensor | None]:
     """Gradients of u, of the initial states and of the constants."""
     program: GpuProgram = ctx.program
     plan, S, C = program.plan, ctx.S, len(program.plan.gradients)
-    u, *rest = ctx.saved_tensors
+    origin, *rest = ctx.saved_tensors
     s, constants, saved = rest[:S], rest[S : S + C], rest[S + C :]
     given = dict(zip((*(f"n{k}" for k in range(S)), *plan.saved), saved, strict=True)) | {"y": dy}
     finals = [f"d{k}" if ctx.steps.ends is None else end_of(f"d{k}") for k in range(S)]
     given |= {f"s{k}": a.contiguous() for k, a in enumerate(s)} | dict(zip(finals, ds, strict=True))
-    if u is not None:
-        given["u"] = u.contiguous()
+    if plan.reads_input:
+        given["u"] = origin.contiguous()
     ends, made = [f"d{k}" for k in range(S)], [f"g{k}" for k in range(C)]
-    wanted = ctx.needs_input_grad[3:]
+    wanted = [ctx.needs_input_grad[3], *ctx.needs_input_grad[5:]]
     p = program.call("backward", ctx.steps, given, constants, ["du", *ends, *made], wanted)
     return [p["du"] if wanted[0] else None, *(p[b].view_as(a) for b, a in zip(ends, s, strict=True)), *map(p.get, made)]
 
