@@ -424,7 +424,7 @@ class Scaled(Good):
 
 def test_a_kernel_that_knows_a_cell_by_its_class_alone_is_caught(monkeypatch):
     check_cell(Scaled(3, 5), slow=False)
-    monkeypatch.setattr("rnnzoo.kernels.fused.kernel.signature", lambda cell: type(cell))
+    monkeypatch.setattr("rnnzoo.kernels.fused.prepared.signature", lambda cell: type(cell))
     answers = {r.name: r for r in run_checks(Scaled(3, 6), slow=False)}
     assert "another constant" in answers["instances with other constants keep apart"].message
 

@@ -84,10 +84,14 @@ class Packed:
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
         """Of every row, (N,), its step and its sequence."""
-        sizes = self.packed.batch_sizes
-        t = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-        b = torch.arange(len(t)) - (sizes.cumsum(0) - sizes)[t]
+        t, b = places(self.packed.batch_sizes)
         return t.to(self.packed.data.device), b.to(self.packed.data.device)
+
+
+def places(sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Of every row of packed data, (N,), its step and its sequence; `sizes`: the rows of each step."""
+    t = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+    return t, torch.arange(len(t)) - (sizes.cumsum(0) - sizes)[t]
 
 
 def _ahead(a: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 
 from rnnzoo import RNN, RnnZooError
 from rnnzoo.cells import Cell, GatedCell, Hidden
-from rnnzoo.kernels.fused import kernel as fused
+from rnnzoo.kernels.fused import kernel, prepared
 from rnnzoo.kernels.fused.c_bodies import CODE
 from rnnzoo.kernels.fused.expressions import ROWWISE
 from rnnzoo.kernels.fused.products import in_tiles
@@ -122,7 +122,7 @@ def test_reasons_of_the_call_are_sentences():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_under_autocast_it_computes_in_float32_where_bfloat16_is_no_faster(dtype, monkeypatch):
-    monkeypatch.setattr(fused, "in_tiles", lambda: False)
+    monkeypatch.setattr(kernel, "in_tiles", lambda: False)
     rnn = RNN("lstm", 3, 5, 2, kernel="fused")
     y, h = rnn(X.to(dtype).float())
     z, _ = rnn(X.to(dtype).float(), h)
@@ -207,8 +207,8 @@ def test_the_reason_is_remembered_and_so_is_the_program(monkeypatch):
     def never(*_):
         raise AssertionError("traced again")
 
-    monkeypatch.setattr(fused, "Program", never)
-    monkeypatch.setattr(fused, "_prepare", never)
+    monkeypatch.setattr(prepared, "Program", never)
+    monkeypatch.setattr(prepared, "_prepare", never)
     for T, B in ((3, 2), (11, 9), (1, 1)):
         rnn(torch.randn(T, B, 3))
         rnn(torch.randn(T, B, 3), lengths=[T] * (B - 1) + [1])

@@ -338,7 +338,8 @@ def test_a_device_for_which_triton_cannot_compile_is_named(monkeypatch):
 
 def test_it_does_without_the_compiler_that_fused_needs(monkeypatch):
     said = "no C compiler (gcc) is on PATH"
-    monkeypatch.setattr("rnnzoo.kernels.fused.kernel.why_no_compiler", lambda: said)
+    for module in ("kernel", "prepared"):
+        monkeypatch.setattr(f"rnnzoo.kernels.fused.{module}.why_no_compiler", lambda: said)
     rnn, x, hx, inputs = work(CELLS["lstm"])
     reasons = {row.kernel: row.why_not for row in rnn.explain(x).rows}
     assert reasons["triton"] is None

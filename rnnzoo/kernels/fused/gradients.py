@@ -81,11 +81,12 @@ def constant_gradients(
     `outer(pieces, sums)` gives the sum over pieces of leftᵀ @ right, and where asked for, if they are by-products, the
     sums of left's and of right's rows.
     """
-    needed = [(g, lies_turned(g, c)) for g, c, need in zip(plan, constants, wanted, strict=True) if need]
-    summed = {at for gradient, _ in needed for g in gradient.groups for at in g.rows}
+    needed = [(g, lies_turned(g, c)) if need else None for g, c, need in zip(plan, constants, wanted, strict=True)]
+    there = [found for found in needed if found]
+    summed = {at for gradient, _ in there for g in gradient.groups for at in g.rows}
     sums: dict[Columns, Tensor] = {}
     products: dict[tuple[Columns, Columns], Tensor] = {}
-    for gradient, turned in needed:
+    for gradient, turned in there:
         for pair in (pair for g in gradient.groups for pair in _pairs(g, gradient.turned != turned)):
             if pair not in products:
                 cut = any(at.buffer[0] == "s" for at in pair) and not left.steps.packed
@@ -109,8 +110,7 @@ def constant_gradients(
         total = (found[0] if len(found) == 1 else torch.stack(found)).reshape(shape)
         return total.t() if turned else total
 
-    made_of = iter(needed)
-    return _apart([made(*next(made_of)) if need else None for need in wanted])
+    return _apart([made(*found) if found else None for found in needed])
 
 
 def _pairs(group: Addends, reverse: bool) -> list[tuple[Columns, Columns]]:

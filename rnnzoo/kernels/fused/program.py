@@ -153,7 +153,7 @@ class Program:
             if b not in tensors and buffer.kind != "weight":
                 tensors[b] = BLOCKS.empty((rows[buffer.kind] * buffer.width,), self.dtype)
         plain = [a.contiguous() if k in loop.read else None for k, a in enumerate(constants)]
-        weights, _alive = (Weight * max(len(loop.products), 1))(), []
+        weights, _alive = (Weight * len(loop.products))(), []
         for k, product in enumerate(loop.products.values()):
             weights[k], held = self.products.weight(matrix_of(product, constants), product.turned)
             _alive.append(held)
@@ -200,4 +200,4 @@ def _copy(a: Tensor) -> Tensor:
 
 def _addresses(tensors: Sequence[Tensor | None]) -> bytes:
     """As C takes them; ctypes' arrays take three times as long to make."""
-    return struct.pack(f"{max(len(tensors), 1)}P", *[0 if a is None else a.data_ptr() for a in tensors] or [0])
+    return struct.pack(f"{len(tensors)}P", *(0 if a is None else a.data_ptr() for a in tensors))

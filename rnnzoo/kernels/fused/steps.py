@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rnnzoo.kernels.layout import places
+
 _BLOCK = 96  # rows whose input products are computed at once, at least: fewer leave the processor waiting for memory
 _TEAM = 8  # threads that share the columns of a product, at most
 
@@ -73,21 +75,15 @@ class Steps:
         """
         grain = 2 ** max(self.time.bit_length() - 3, 0)
         time = -(-self.time // grain) * grain
-        t, b = self._places
+        t, b = places(self.alive)
         whole = _dense_steps(time, self.batch)
         ends = (self.alive[:, None] > torch.arange(self.batch)).sum(0)
         return replace(whole, ends=ends, _shares={}), t * self.batch + b
 
     @cached_property
-    def _places(self) -> tuple[Tensor, Tensor]:
-        """Of every row, (N,), its step and its sequence."""
-        t = torch.repeat_interleave(torch.arange(self.time), self.alive)
-        return t, torch.arange(self.total) - self.rows[t]
-
-    @cached_property
     def old(self) -> Tensor:
         """(N,): where the state before each row of each step lies, among B initial rows and N new ones."""
-        t, b = self._places
+        t, b = places(self.alive)
         return torch.where(t == 0, b, self.batch + self.rows[(t - 1).clamp(min=0)] + b)
 
 

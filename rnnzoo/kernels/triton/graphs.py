@@ -39,7 +39,7 @@ class Graphs:
         self._calls, self._used = 0, dict[Any, int]()
 
     def can(self, steps: Steps, device: torch.device, parts: int) -> bool:
-        """Whether a loop can be a graph: lengths would be part of it, and are other ones in every batch."""
+        """Whether a loop can be a graph: how many packed rows a step has would be part of it."""
         return device.type == "cuda" and not steps.packed and steps.time * parts <= _NODES and not capturing(device)
 
     def replayed(

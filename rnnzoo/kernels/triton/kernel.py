@@ -13,6 +13,7 @@ from rnnzoo.cells.lstm import LSTM
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.base import Work
 from rnnzoo.kernels.fused import kernel as fused
+from rnnzoo.kernels.fused import prepared
 from rnnzoo.kernels.fused.ops import PROGRAMS
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
@@ -44,9 +45,9 @@ class Triton(fused.Fused):
             return "torch.compile and export cannot see into it"
         if x.device.type != "cuda" and not (x.device.type == "cpu" and available.interpreted()):
             return f"it runs on a CUDA device, and x lies on {x.device}"
-        if fused._autocast(x):
+        if fused.under_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
-                return self.why_not(fused._unnarrowed(work))
+                return self.why_not(fused.unnarrowed(work))
         if dtype not in (torch.float32, torch.float64):
             return f"it computes in float32 and float64, not in {dtype}"
         if torch._C._functorch.peek_interpreter_stack() is not None:
@@ -75,11 +76,11 @@ class Triton(fused.Fused):
 
     def _prepared(
         self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]
-    ) -> fused.Prepared | str:
-        return fused._found(cell, dtype, dims, fused._told(inputs, dims))
+    ) -> prepared.Prepared | str:
+        return prepared.known(cell, dtype, dims, prepared.told(inputs, dims))
 
     def _narrows(self, work: Work) -> bool:
-        return fused._narrowable(work)
+        return fused.narrowable(work)
 
     def _loops(
         self,
@@ -102,7 +103,7 @@ def _quicker_than_cudnn(work: Work) -> bool:
     cells = work.cells
     if isinstance(work.layout, Packed) or cells[0].hidden_size <= 128:
         return False
-    narrow = fused._autocast(work.x) or work.x.dtype != torch.float32
+    narrow = fused.under_autocast(work.x) or work.x.dtype != torch.float32
     return kind(cells[0]) is GRU or (kind(cells[0]) is LSTM and not narrow)
 
 
@@ -110,7 +111,7 @@ _programs: WeakKeyDictionary[Program, dict[torch.dtype | None, GpuProgram]] = We
 
 
 def _program(traced: Program, narrow: torch.dtype | None) -> GpuProgram:
-    with fused._lock:
+    with prepared.lock:
         found = _programs.setdefault(traced, {})
         if narrow not in found:
             found[narrow] = GpuProgram(traced, narrow)
