@@ -30,8 +30,19 @@ class HiddenCell(NamedTuple):
     c: Tensor
 
 
+CLASS_CHANGES = [0]  # how often an attribute of a Cell class was set or deleted: what kernels remember goes by it
+
+
 class _CellMeta(type):
     """Initialises the parameters once, when the last ``__init__`` is done and every one of them exists."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        CLASS_CHANGES[0] += 1
+        super().__setattr__(name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        CLASS_CHANGES[0] += 1
+        super().__delattr__(name)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         cell = super().__call__(*args, **kwargs)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from rnnzoo.cells.contract import Cell
+from rnnzoo.kernels.fingerprint import remember_on
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -25,6 +26,8 @@ def with_derived_weights(layers: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
 def _plain(module: M) -> M:
     if not any(parametrize.is_parametrized(m) for m in module.modules()):
         return module
+    if isinstance(module, Cell):
+        remember_on(module)  # the twin's fingerprints are kept with the cell
     own = parametrize.is_parametrized(module)
     twin: M = object.__new__(type(module).__bases__[0] if own else type(module))
     vars(twin).update(vars(module))

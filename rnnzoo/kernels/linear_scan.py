@@ -8,6 +8,7 @@ from torch import Tensor
 from rnnzoo.cells.contract import Cell, LinearCell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.all_at_once import why_not_all_at_once
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
 
@@ -86,10 +87,18 @@ class LinearScan(LayerKernel):
     name = "linear_scan"
 
     def why_not(self, work: Work) -> str | None:
-        for cell in work.cells:
-            if not cell.linear:
-                return f"{name_of(kind(cell))} is not linear in its state"
+        reason = self.likely_why_not(work)
+        if reason is not None:
+            return reason
+        for k, cell in enumerate(work.cells):
+            dtype = work.x.dtype if k < len(work.layers[0]) else cell.like(work.x).dtype
+            reason = why_not_all_at_once(cell, dtype, work.x.dim() - 1, work.given(k))
+            if reason is not None:
+                return f"{name_of(kind(cell))}: {reason}"
         return None
+
+    def likely_why_not(self, work: Work) -> str | None:
+        return next((f"{name_of(kind(c))} is not linear in its state" for c in work.cells if not c.linear), None)
 
     def cost(self, work: Work) -> float:
         return milliseconds(work, RATE) + STEP * work.layout.time * len(work.cells)

@@ -97,7 +97,7 @@ def test_opcheck_passes(packed):
     rnn = RNN("lstm", 3, 5, kernel="fused")
     rnn(torch.randn(4, 2, 3))
     (cell,) = rnn.layers[0]
-    program = PROGRAMS[prepared.prepared(cell, torch.float32, 1, {}).key]
+    program = PROGRAMS[prepared.prepared(cell, torch.float32, 1, {}, None).key]
     u, s = torch.randn(8, 3, requires_grad=True), [torch.randn(4, 5, requires_grad=True) for _ in "hc"]
     constants = [p.detach().clone().requires_grad_() for p in program.early(*(getattr(cell, n) for n in program.names))]
     sizes = torch.tensor([4, 3, 1]) if packed else None
@@ -117,7 +117,7 @@ def test_the_operation_refuses_what_it_would_read_beyond_its_end():
     rnn = RNN("gru", 3, 5, kernel="fused")
     rnn(torch.randn(4, 2, 3))
     (cell,) = rnn.layers[0]
-    program = PROGRAMS[prepared.prepared(cell, torch.float32, 1, {}).key]
+    program = PROGRAMS[prepared.prepared(cell, torch.float32, 1, {}, None).key]
     constants = [p.detach() for p in program.early(*(getattr(cell, n) for n in program.names))]
     with pytest.raises(RnnZooError, match=r"made for u of shape \(8, 3\) in torch.float32, and got \(8, 2\)"):
         CALL(program.key, torch.randn(8, 2), [torch.randn(4, 5)], constants, None, False)

@@ -23,7 +23,7 @@ from rnnzoo.kernels.triton.program import GpuProgram
 name, bits = sys.argv[1], sys.argv[2]
 dtype = torch.float64 if bits == "64" else torch.float32
 cell = RNN(name, 3, 40, dtype=dtype).layers[0][0]
-found = known(cell, dtype, 2, ())
+found = known(cell, dtype, 2, (), None)
 program = GpuProgram(PROGRAMS[found.key], torch.bfloat16 if bits == "16" else None)
 for loop, bodies in program.bodies.items():
     for body in bodies.values():

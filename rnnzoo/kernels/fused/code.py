@@ -1,7 +1,10 @@
 """A traced graph as Python source, which other processes can run without tracing anew."""
 
+import operator
+import re
 import types
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,8 +30,11 @@ class Code(nn.Module):
         self._function = self._compiled(torch.device("cpu"))
 
     @staticmethod
-    def of(graph: fx.Graph, owner: nn.Module) -> "Code":
-        """The code of `graph`, which was traced on a CPU and whose attributes `owner` has."""
+    def of(graph: fx.Graph, owner: nn.Module, batch: int | None = None) -> "Code":
+        """The code of `graph`, which was traced on a CPU and whose attributes `owner` has. Where it was traced for
+        `batch` rows, the code takes their number first, and serves any."""
+        if batch is not None:
+            graph = _of_any_batch(graph, batch)
         written = graph.python_code("self")
         attributes = {str(n.target): getattr(owner, str(n.target)) for n in graph.nodes if n.op == "get_attr"}
         others = {k: v for k, v in written.globals.items() if k not in _KNOWN}
@@ -52,3 +58,38 @@ class Code(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Code, (self.source, dict(self.named_buffers()), self._names)
+
+
+def _of_any_batch(graph: fx.Graph, batch: int) -> fx.Graph:
+    """`graph` with the number of rows as its first input, in place of `batch` wherever an operation takes a size."""
+    found = fx.Graph()
+    rows = found.placeholder("rows")
+    made: dict[fx.Node, fx.Node] = {}
+
+    def size(n: Any) -> Any:
+        if isinstance(n, bool) or not isinstance(n, int) or n == 0 or n % batch:
+            return n
+        return rows if n == batch else found.call_function(operator.mul, (rows, n // batch))
+
+    for node in graph.nodes:
+        names = _sizes_of(node.target) if node.op == "call_function" else frozenset()
+        if not names:
+            made[node] = found.node_copy(node, made.__getitem__)
+            continue
+        declared = [a.name for a in node.target._schema.arguments]
+        args = [_mapped(size, a) if n in names else a for n, a in zip(declared, node.args, strict=False)]
+        kwargs = {n: _mapped(size, a) if n in names else a for n, a in node.kwargs.items()}
+        put = fx.node.map_arg((tuple(args), kwargs), lambda n: made.get(n, n))
+        made[node] = found.call_function(node.target, *put)
+    return found
+
+
+def _mapped(function: Callable[[Any], Any], a: Any) -> Any:
+    return [function(n) for n in a] if isinstance(a, list | tuple) else function(a)
+
+
+@cache
+def _sizes_of(target: Any) -> frozenset[str]:
+    """The arguments of an operation that are sizes."""
+    schema = getattr(target, "_schema", None)
+    return frozenset(re.findall(r"SymInt(?:\[\d*\])?\??\s+(\w+)", str(schema)))

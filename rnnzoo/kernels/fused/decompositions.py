@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -27,6 +27,43 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     for whole in (aten.select_scatter.default, aten.roll.default, aten.flip.default):
         table.pop(whole, None)
     return table
+
+
+@cache
+def of_steps() -> dict[Any, Callable[..., Any]]:
+    """What a step's own operations are taken apart into, before their gradients are asked for."""
+    return {
+        aten.max.dim: partial(_extreme, aten.amax.default),
+        aten.min.dim: partial(_extreme, aten.amin.default),
+        aten.repeat.default: _repeat,
+    }
+
+
+def _extreme(reduce: Any, x: Tensor, dim: int, keepdim: bool = False) -> Any:
+    """The largest or smallest number and where it stands first; the gradient goes there alone."""
+    if not x.is_floating_point() or x.dim() == 0:
+        return NotImplemented
+    best = reduce(x.detach(), [dim], True)
+    n = x.shape[dim]
+    shape = [1] * x.dim()
+    shape[dim] = n
+    places = torch.arange(n, dtype=x.dtype).view(shape)
+    there = (x == best) | (x != x)
+    first = torch.where(there, places, float(n)).amin([dim], True)
+    value = torch.where(places == first, x, 0.0).sum([dim], keepdim)
+    return value, (first if keepdim else first.squeeze(dim)).to(torch.int64)
+
+
+def _repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
+    sizes = [1] * (len(repeats) - x.dim()) + list(x.shape)
+    doubled = [n for pair in zip([1] * len(sizes), sizes, strict=True) for n in pair]
+    spread = [n for pair in zip(repeats, sizes, strict=True) for n in pair]
+    whole = [a * b for a, b in zip(repeats, sizes, strict=True)]
+    return x.reshape(doubled).expand(spread).reshape(whole)
+
+
+def _hardshrink_backward(d: Tensor, x: Tensor, limit: float) -> Tensor:
+    return torch.where((x >= -limit) & (x <= limit), 0.0, d)
 
 
 def _silu(x: Tensor) -> Tensor:
@@ -102,4 +139,6 @@ _OURS: dict[Any, Callable[..., Any]] = {
     aten.hypot.default: _hypot,
     aten.atan2.default: _atan2,
     aten.copysign.Tensor: _copysign,
+    aten.hardshrink_backward.default: _hardshrink_backward,
+    aten.softshrink_backward.default: _hardshrink_backward,
 }

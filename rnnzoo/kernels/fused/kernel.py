@@ -60,7 +60,8 @@ class Fused(LayerKernel):
         dims = work.x.dim() - 1
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
-            found = self._prepared(cell, work.x.dtype if first else cell.like(work.x).dtype, dims, work.given(k))
+            own = work.x.dtype if first else cell.like(work.x).dtype
+            found = self._prepared(cell, own, dims, work.given(k), rows_of(work.layout))
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}" if found != why_no_compiler() else found
         return None
@@ -85,7 +86,7 @@ class Fused(LayerKernel):
         kept = []
         for k, cell in enumerate(work.cells):
             dtype = work.x.dtype if k < len(work.layers[0]) and not under_autocast(work.x) else cell.like(work.x).dtype
-            found = self._prepared(cell, dtype, work.x.dim() - 1, work.given(k))
+            found = self._prepared(cell, dtype, work.x.dim() - 1, work.given(k), rows_of(work.layout))
             if not isinstance(found, str):
                 kept.append(PROGRAMS[found.key].plan.floats_saved / cell.hidden_size)
         said = [f"keeps {sum(kept) / len(kept):.3g} numbers a step and unit for the backward"] if kept else []
@@ -116,7 +117,7 @@ class Fused(LayerKernel):
         layout: Layout,
         narrow: torch.dtype | None = None,
     ) -> tuple[Tensor, Any]:
-        found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs)
+        found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs, rows_of(layout))
         if not isinstance(found, str) and found.whole:
             return self._scan(cell, found, [x, *inputs.values()], s, layout, narrow)
         u = cell.project(x, **inputs)
@@ -126,7 +127,7 @@ class Fused(LayerKernel):
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout, narrow: torch.dtype | None = None) -> tuple[Tensor, Any]:
         lead = 1 if isinstance(layout, Packed) else 2
         shapes = prepared.shapes_of(cell, u, s, lead)
-        found = shapes if isinstance(shapes, str) else prepared.program_of(cell, shapes)
+        found = shapes if isinstance(shapes, str) else prepared.program_for(cell, shapes, rows_of(layout))
         if isinstance(found, str):
             raise RnnZooError(f"kernel {self.name!r} cannot run {name_of(kind(cell))}: {found}; set kernel='reference'")
         return self._scan(cell, Prepared(found.key, False), tree_flatten(u)[0], s, layout, narrow)
@@ -154,8 +155,10 @@ class Fused(LayerKernel):
         y = torch.complex(*h.chunk(2, -1)) if program.emits_pairs else h
         return y, type(s)(*joined(last, program.complex_fields))
 
-    def _prepared(self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> Prepared | str:
-        return prepared.prepared(cell, dtype, dims, inputs)
+    def _prepared(
+        self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor], rows: int | None
+    ) -> Prepared | str:
+        return prepared.prepared(cell, dtype, dims, inputs, rows)
 
     def _loops(
         self,
@@ -168,6 +171,11 @@ class Fused(LayerKernel):
     ) -> Sequence[Tensor]:
         """What is emitted (N, n) and the final states; `values`: of parameters and buffers."""
         return scan(program, u, s, program.early(*values), sizes, narrow is not None)
+
+
+def rows_of(layout: Layout) -> int | None:
+    """The rows of every step, None where they are not the same."""
+    return None if isinstance(layout, Packed) else layout.batch
 
 
 def under_autocast(x: Tensor) -> bool:

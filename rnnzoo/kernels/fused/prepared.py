@@ -1,11 +1,13 @@
-"""Programs by cell: traced once, remembered, and shared by all cells that are alike."""
+"""Programs by cell: traced once, remembered by the cell's fingerprint, and shared by all cells that do the same."""
 
 import ctypes
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,12 +16,16 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
 from rnnzoo.cells.contract import Cell
+from rnnzoo.kernels.fingerprint import Fingerprint, by_steps_alone, fingerprint, refuse
+from rnnzoo.kernels.fused.alone import alone
+from rnnzoo.kernels.fused.batch_size import ReadsBatchSize
 from rnnzoo.kernels.fused.complex_numbers import parts
 from rnnzoo.kernels.fused.ops import PROGRAMS
 from rnnzoo.kernels.fused.products import why_no_compiler
 from rnnzoo.kernels.fused.program import Program
-from rnnzoo.kernels.fused.signature import signature
+from rnnzoo.kernels.fused.purity import contents, put_back, unchanged
 from rnnzoo.kernels.fused.trace import Calls, Shapes, real_values, untraceable
+from rnnzoo.kernels.fused.unsupported import Unsupported
 
 _MOST = 256  # programs that are remembered
 
@@ -31,8 +37,15 @@ class Prepared(NamedTuple):
     whole: bool
 
 
-_programs: OrderedDict[Any, Program | str] = OrderedDict()  # or the reason why there is none
-_known: OrderedDict[Any, Prepared | str] = OrderedDict()
+class _ByRows:
+    """In a program's place: there is one for each number of rows."""
+
+
+BY_ROWS: Final = _ByRows()
+ROWS_CHANGE = "its step reads the batch size, which is another at every step where sequences have different lengths"
+
+_programs: OrderedDict[Any, Program | str | _ByRows] = OrderedDict()  # or the reason why there is none
+_known: OrderedDict[Any, Prepared | str | _ByRows] = OrderedDict()
 lock = threading.RLock()
 forked = False
 
@@ -46,12 +59,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def prepared(cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]) -> Prepared | str:
-    """The program of `cell` for x of a dtype behind `dims` axes and further inputs, or why there is none."""
+def prepared(
+    cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor], rows: int | None
+) -> Prepared | str:
+    """The program of `cell` for x of a dtype behind `dims` axes and further inputs, or why there is none; `rows`: of a
+    step, None where they change from step to step."""
     about = told(inputs, dims)
     if torch.compiler.is_compiling():
-        return _prepared_in_a_trace(id(cell), dtype, dims, about)
-    return _compilable(known(cell, dtype, dims, about))
+        found = _prepared_in_a_trace(id(cell), dtype, dims, about, None)
+        if found == ROWS_CHANGE and rows is not None:  # int: which torch.compile may have left open
+            found = _prepared_in_a_trace(id(cell), dtype, dims, about, int(rows))
+        return found
+    return _compilable(known(cell, dtype, dims, about, rows))
 
 
 def told(inputs: Mapping[str, Tensor], dims: int) -> tuple[Any, ...]:
@@ -59,15 +78,36 @@ def told(inputs: Mapping[str, Tensor], dims: int) -> tuple[Any, ...]:
     return tuple((n, tuple(a.shape[dims:]), a.dtype) for n, a in inputs.items())
 
 
-def _prepared_in_a_trace(ident: int, dtype: torch.dtype, dims: int, about: tuple[Any, ...]) -> Prepared | str:
+def _prepared_in_a_trace(
+    ident: int, dtype: torch.dtype, dims: int, about: tuple[Any, ...], rows: int | None
+) -> Prepared | str:
     """The same while torch.compile or torch.export looks on, to which it is a constant.
 
-    By the cell's id, for constants alone may be handed over; what is being compiled keeps the cell alive.
+    By the cell's id, for constants alone may be handed over; what is being compiled keeps the cell alive. What is
+    compiled runs without the cell, so its program looks at the cell itself.
     """
     cell = ctypes.cast(ident, ctypes.py_object).value
     with _disable_current_modes(), torch._C.DisableTorchFunction():
-        return _compilable(known(cell, dtype, dims, about))
+        found = _compilable(known(cell, dtype, dims, about, rows))
+        if isinstance(found, str) or torch.compiler.is_exporting():
+            return found
+        mark = fingerprint(cell)
+        assert isinstance(mark, Fingerprint)
+        return found._replace(key=_watched(cell, mark, found.key))
 
+
+def _watched(cell: Cell, mark: Fingerprint, key: str) -> str:
+    """The key of a program that looks at the cell; the same at every call, for a trace sees PROGRAMS as it was."""
+    known = id(cell), mark.digest, key
+    program = PROGRAMS.get(_watches.get(known, ""))
+    if program is None or program.watched_cell() is not cell:
+        program = PROGRAMS[key].watching(cell, mark)
+        PROGRAMS[program.key] = program
+        _watches[known] = program.key
+    return program.key
+
+
+_watches: dict[tuple[int, str, str], str] = {}
 
 _prepared_in_a_trace._dynamo_marked_constant = True  # type: ignore[attr-defined]  # without importing torch._dynamo
 
@@ -76,43 +116,73 @@ def _compilable(found: Prepared | str) -> Prepared | str:
     return found if isinstance(found, str) else why_no_compiler() or found
 
 
-def known(cell: Cell, dtype: torch.dtype, dims: int, about: tuple[Any, ...]) -> Prepared | str:
+def known(cell: Cell, dtype: torch.dtype, dims: int, about: tuple[Any, ...], rows: int | None) -> Prepared | str:
     """The same whether or not it can be compiled; remembered."""
-    key = signature(cell), dtype, dims, about
-    with lock:
-        found = _known.get(key)
+    mark = fingerprint(cell)
+    if isinstance(mark, str):
+        return mark
+    for key, batch in ((mark.digest, dtype, dims, about), None), ((mark.digest, dtype, dims, about, rows), rows):
+        found = _looked_up(_known, key)
         if found is None:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                found = _prepare(cell, dtype, dims, about)
+            held = contents(mark.containers)
+            try:
+                found = alone(partial(_prepare, cell, mark, dtype, dims, about, batch))
+            except _ChangesInProject:
+                by_steps_alone(cell)
+                return known(cell, dtype, dims, about, rows)
+            if not mark.holds(cell):
+                reason = f"its step changes {mark.first_change(cell)}"
+                put_back(held)
+                refuse(cell, reason)
+                return reason
             _remember(_known, key, found)
-    return found
+        if not isinstance(found, _ByRows):
+            return found
+        if rows is None:
+            return ROWS_CHANGE
+    raise AssertionError("a program for a number of rows was not made for one")
 
 
-def _prepare(cell: Cell, dtype: torch.dtype, dims: int, about: tuple[Any, ...]) -> Prepared | str:
+class _ChangesInProject(Exception):
+    """A ``project`` that changes the cell: it is called as it stands, and is no part of a program."""
+
+
+def _prepare(
+    cell: Cell, mark: Fingerprint, dtype: torch.dtype, dims: int, about: tuple[Any, ...], batch: int | None
+) -> Prepared | str | _ByRows:
     """Traces a cell: with its ``project`` where that can be, otherwise from u on."""
     lead = (2,) if dims == 1 else (3, 2)
-    x = torch.zeros(*lead, cell.input_size, dtype=dtype)
-    if x.is_floating_point():  # whole numbers may count something: 0 is always there
-        x.normal_()
-    rows = {n: torch.ones(*lead, *shape, dtype=kind) for n, shape, kind in about}
-    values = {f"cell.{n}": a for n, a in real_values(cell).items()}
+    with torch.random.fork_rng(devices=[]):
+        x = torch.zeros(*lead, cell.input_size, dtype=dtype)
+        if x.is_floating_point():  # whole numbers may count something: 0 is always there
+            x.normal_()
+        rows = {n: torch.ones(*lead, *shape, dtype=kind) for n, shape, kind in about}
+        values = {f"cell.{n}": a for n, a in real_values(cell).items()}
 
-    def call(method: str, *args: Any, **kwargs: Any) -> Any:
-        return functional_call(Calls(cell), values, (method, *args), kwargs)
+        def call(method: str, *args: Any, **kwargs: Any) -> Any:
+            return functional_call(Calls(cell), values, (method, *args), kwargs)
 
-    try:
-        s = call("initial_state", lead[-1], torch.empty(0, dtype=cell.like(x).dtype))
-        u = call("project", x, **rows)
-    except Exception as error:
-        return f"its project fails on two rows ({type(error).__name__}: {error})"
-    if type(cell).readout is Cell.readout and _each_step_alone(call, u, x, rows):
+        with torch.no_grad():
+            try:
+                with unchanged(cell):
+                    s = call("initial_state", lead[-1], torch.empty(0, dtype=cell.like(x).dtype))
+                    u = call("project", x, **rows)
+                changes = False
+            except Unsupported:
+                changes = True
+            except Exception as error:
+                return f"its project fails on two rows ({type(error).__name__}: {error})"
+            if mark.of_project and (changes or not mark.holds(cell)):
+                raise _ChangesInProject
+            alike = mark.of_project and type(cell).readout is Cell.readout and _each_step_alone(call, u, x, rows)
+    if alike:
         shapes = shapes_of(cell, (x, rows), s, dims, lead, whole=True)
-        program = shapes if isinstance(shapes, str) else program_of(cell, shapes)
+        program = shapes if isinstance(shapes, str) else program_of(cell, mark, replace(shapes, batch=batch))
         if not isinstance(program, str):
-            return Prepared(program.key, True)
+            return program if isinstance(program, _ByRows) else Prepared(program.key, True)
     shapes = shapes_of(cell, u, s, dims, lead)
-    program = shapes if isinstance(shapes, str) else program_of(cell, shapes)
-    return program if isinstance(program, str) else Prepared(program.key, False)
+    program = shapes if isinstance(shapes, str) else program_of(cell, mark, replace(shapes, batch=batch))
+    return Prepared(program.key, False) if isinstance(program, Program) else program
 
 
 def _each_step_alone(call: Callable[..., Any], u: Any, x: Tensor, inputs: Mapping[str, Tensor]) -> bool:
@@ -153,24 +223,44 @@ def shapes_of(
     return Shapes(behind, structure, fields, type(s), dtype, *kinds, whole)
 
 
-def program_of(cell: Cell, shapes: Shapes) -> Program | str:
+def program_of(cell: Cell, mark: Fingerprint, shapes: Shapes) -> Program | str | _ByRows:
     """The program of `cell` for u and states of some shapes, or the reason why there is none."""
-    key = signature(cell), shapes
+    key = mark.digest, shapes
+    found = _looked_up(_programs, key)
+    if found is None:
+        try:
+            found = alone(lambda: Program(cell, mark, shapes))
+            PROGRAMS[found.key] = found
+        except ReadsBatchSize:
+            found = BY_ROWS
+        except Exception as error:  # whatever a user's step may raise: the reference shows it where it stands
+            found = str(untraceable(error))
+        _remember(_programs, key, found)
+    return found
+
+
+def program_for(cell: Cell, shapes: Shapes, rows: int | None) -> Program | str:
+    """The same for a number of rows."""
+    mark = fingerprint(cell)
+    if isinstance(mark, str):
+        return mark
+    found = program_of(cell, mark, shapes)
+    if isinstance(found, _ByRows):
+        found = ROWS_CHANGE if rows is None else program_of(cell, mark, replace(shapes, batch=rows))
+    assert not isinstance(found, _ByRows)
+    return found
+
+
+def _looked_up(table: OrderedDict[Any, Any], key: Any) -> Any:
     with lock:
-        found = _programs.get(key)
-        if found is None:
-            try:
-                found = Program(cell, shapes)
-                PROGRAMS[found.key] = found
-            except Exception as error:  # whatever a user's step may raise: the reference shows it where it stands
-                found = str(untraceable(error))
-            _remember(_programs, key, found)
-        else:
-            _programs.move_to_end(key)
+        found = table.get(key)
+        if found is not None:
+            table.move_to_end(key)
         return found
 
 
 def _remember(table: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    table[key] = value
-    while len(table) > _MOST:
-        table.popitem(last=False)
+    with lock:
+        table[key] = value
+        while len(table) > _MOST:
+            table.popitem(last=False)

@@ -3,7 +3,9 @@
 import copy
 import ctypes
 import hashlib
+import itertools
 import struct
+import weakref
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.fingerprint import Fingerprint
 from rnnzoo.kernels.fused.build import compile_together, library
 from rnnzoo.kernels.fused.c_printer import print_c
 from rnnzoo.kernels.fused.gradients import Left, constant_gradients, input_gradient, matrix_of
@@ -22,10 +25,12 @@ from rnnzoo.kernels.fused.memory import BLOCKS
 from rnnzoo.kernels.fused.plan import Plan
 from rnnzoo.kernels.fused.products import Products, Weight
 from rnnzoo.kernels.fused.steps import Steps
-from rnnzoo.kernels.fused.trace import Shapes, trace
+from rnnzoo.kernels.fused.trace import Shapes, check_agreement, trace
 
 # what a loop computes again must equal what another has computed, or `x == x.amax()` would be false
 _FLAGS = ("-ffp-contract=off",)
+
+_WATCHES = itertools.count()
 
 _SHARED = 60_000  # elements of a matrix: to wait for each other costs more than half of a smaller one's product
 
@@ -36,9 +41,10 @@ class Program:
     `key` names it in the operations of torch.library, in every process alike.
     """
 
-    def __init__(self, cell: Cell, shapes: Shapes):
+    def __init__(self, cell: Cell, mark: Fingerprint, shapes: Shapes):
         self.dtype, self.fields = shapes.dtype, shapes.fields
-        made = made_once(cell, shapes, _made)
+        self._watched: tuple[weakref.ref[Cell], Fingerprint] | None = None
+        made = made_once(cell, mark, shapes, _made)
         self.names, self.early, self.plan, self.source = made.names, made.early, made.plan, made.source
         self.emits_pairs, self.complex_fields = made.emits_pairs, shapes.complex_fields
         plan = self.plan
@@ -63,8 +69,28 @@ class Program:
         found.key, found.products = key, Products.of(self.dtype, narrow=True)
         return found
 
+    def watching(self, cell: Cell, mark: Fingerprint) -> "Program":
+        """The same loops for code that runs without the cell, which must be as it was."""
+        found = copy.copy(self)
+        found.key, found._watched = f"{self.key}@{next(_WATCHES)}", (weakref.ref(cell), mark)
+        return found
+
+    def watched_cell(self) -> Cell | None:
+        """The cell that is looked at."""
+        return None if self._watched is None else self._watched[0]()
+
+    def _check_cell(self, mark: Fingerprint) -> None:
+        cell = self.watched_cell()
+        if cell is not None and not mark.holds(cell):
+            raise RnnZooError(
+                f"{mark.first_change(cell)} has changed since torch.compile looked at it; torch.compiler.reset() has it"
+                " compiled anew"
+            )
+
     def check(self, u: Tensor, s: Sequence[Tensor], steps: Steps) -> None:
         """Raises RnnZooError for tensors that C would read beyond their ends, or as other numbers than they are."""
+        if self._watched is not None:
+            self._check_cell(self._watched[1])
         wanted = [(steps.rows_in_all, self.plan.input_width), *((steps.batch, *shape) for shape in self.fields)]
         for name, a, shape in zip(("u", *(f"state {k}" for k in range(len(s)))), (u, *s), wanted, strict=True):
             if tuple(a.shape) != shape or a.dtype != self.dtype:
@@ -191,7 +217,8 @@ def _made(cell: Cell, shapes: Shapes) -> Made:
     traced = trace(cell, shapes)
     plan = Plan(traced, shapes)
     source = print_c(plan, shapes.dtype == torch.float64)
-    return Made(traced.names, traced.early, traced.code, traced.batch, traced.emits_pairs, plan, source)
+    check_agreement(cell, shapes, traced.names, traced.early, traced.code)
+    return Made(traced.names, traced.early, traced.code, traced.emits_pairs, plan, source)
 
 
 def _copy(a: Tensor) -> Tensor:

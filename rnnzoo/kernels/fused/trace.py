@@ -13,9 +13,13 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from rnnzoo.cells.contract import Cell, check_state
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.fused.batch_size import BatchSize, ReadsBatchSize
 from rnnzoo.kernels.fused.code import Code
 from rnnzoo.kernels.fused.complex_numbers import RealParts, is_complex, joined, parts
-from rnnzoo.kernels.fused.decompositions import decompositions
+from rnnzoo.kernels.fused.decompositions import decompositions, of_steps
+from rnnzoo.kernels.fused.expressions import ROWWISE
+from rnnzoo.kernels.fused.operations import operation
+from rnnzoo.kernels.fused.purity import unchanged, unwritten
 from rnnzoo.kernels.fused.unsupported import Unsupported
 
 aten = torch.ops.aten
@@ -27,6 +31,7 @@ class Shapes:
     one as its two parts; `complex_leaves` and `complex_fields` say of each whole one whether it is.
 
     `whole`: u is what ``project`` takes, x and a dict of further inputs, and ``project`` is traced with the step.
+    `batch`: the rows of a step, where its results depend on their number, otherwise None.
     """
 
     leaves: tuple[tuple[int, ...], ...]
@@ -37,6 +42,7 @@ class Shapes:
     complex_leaves: tuple[bool, ...]
     complex_fields: tuple[bool, ...]
     whole: bool = False
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class Traced:
     (constants, leaves of u, states, gradients of the new states and of what is emitted)
     -> (new states, what is emitted, gradients of constants, of leaves and of states),
 
-    all of them flat, and `code` is the same as Python; `emits_pairs`: what is emitted is complex, and its parts
-    stand beside each other on the last axis.
+    all of them flat, and `code` is the same as Python, with the number of rows first; `emits_pairs`: what is emitted is
+    complex, and its parts stand beside each other on the last axis.
     """
 
     names: tuple[str, ...]
@@ -80,14 +86,25 @@ def real_values(cell: Cell) -> dict[str, Tensor]:
 
 
 class _Step(nn.Module):
-    """``step`` and ``emit`` of flat and real arguments."""
+    """``step`` and ``emit`` of flat and real arguments; `batch`: the rows that a trace is told them by, if any."""
 
-    def __init__(self, cell: Cell, shapes: Shapes):
+    def __init__(self, cell: Cell, shapes: Shapes, batch: int | None = None):
         super().__init__()
-        self.cell, self.shapes = cell, shapes
-        self.emits_pairs = False
+        self.cell, self.shapes, self.batch = cell, shapes, batch
+        self.emits_pairs = self.reads_batch_size = False
 
     def forward(self, leaves: Sequence[Tensor], fields: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        with unchanged(self.cell):
+            if self.batch is None:
+                return self._run(leaves, fields)
+            with BatchSize(self.batch, self.shapes.batch) as size:
+                out = self._run(leaves, fields)
+            self.reads_batch_size |= size.seen
+            if size.used and self.shapes.batch is None:
+                raise ReadsBatchSize
+            return out
+
+    def _run(self, leaves: Sequence[Tensor], fields: Sequence[Tensor]) -> tuple[Tensor, ...]:
         u = tree_unflatten(joined(leaves, self.shapes.complex_leaves), self.shapes.structure)
         if self.shapes.whole:
             u = self.cell.project(u[0], **u[1])
@@ -100,16 +117,23 @@ class _Step(nn.Module):
 
 
 def trace(cell: Cell, shapes: Shapes) -> Traced:
-    """The trace of `cell`, or Unsupported with what it cannot be traced for."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        values = real_values(cell)
-        step = _Step(cell, shapes)
-        flat = _flat(step, tuple(values))
-        B = _batch(values.values(), shapes)
+    """The trace of `cell`.
 
+    Raises:
+        Unsupported: what it cannot be traced for.
+        ReadsBatchSize: its results depend on the number of rows, and `shapes` has none.
+    """
+    with torch.random.fork_rng(devices=[]):
+        values = real_values(cell)
+        B = _batch(values.values(), shapes)
         leaves, fields = _random(shapes, B, 1)
-        graph = _traced(functionalize(flat), (list(values.values()), leaves, fields))
-        early, late, border = _hoist(graph, len(values), B)
+        _refuse_writing(cell, shapes, values)
+        step = _Step(cell, shapes, B)
+        given = list(values.values()), leaves, fields
+        graph = _traced(functionalize(_flat(step, tuple(values))), given, of_steps())
+        if step.reads_batch_size and shapes.batch is None:
+            _refuse_another(graph, cell, shapes, values, B)
+        early, late, border = _hoist(graph, len(values), B, shapes.dtype)
         _refuse_randomness(late)
         for a in border:
             if a.dtype != shapes.dtype:
@@ -129,17 +153,51 @@ def trace(cell: Cell, shapes: Shapes) -> Traced:
         both = _traced(functionalize(joint), (c, leaves, fields, d), decompositions())
         both.graph.set_codegen(fx.graph.CodeGen())  # whose inputs and outputs are not nested
         both.graph.eliminate_dead_code()
-        codes = Code.of(early.graph, early), both.graph, Code.of(both.graph, both)
+        codes = Code.of(early.graph, early), both.graph, Code.of(both.graph, both, B)
         traced = Traced(tuple(values), *codes, constants, B, step.emits_pairs)
-        _check_agreement(flat, traced.early, traced.code, B, list(values.values()), shapes)
+    check_agreement(cell, shapes, traced.names, traced.early, traced.code, B if shapes.batch is None else shapes.batch)
     return traced
 
 
-def check_agreement(cell: Cell, shapes: Shapes, names: tuple[str, ...], early: Code, joint: Code, batch: int) -> None:
-    """Raises Unsupported where a trace that was made before differs from what the cell's ``step`` does now."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+def _refuse_another(graph: fx.GraphModule, cell: Cell, shapes: Shapes, values: dict[str, Tensor], batch: int) -> None:
+    """Raises ReadsBatchSize where a trace for another number of rows has other numbers in it."""
+    other = _batch([*values.values(), torch.empty(batch)], shapes)
+    step = _Step(cell, shapes, other)
+    given = list(values.values()), *_random(shapes, other, 1)
+    second = _traced(functionalize(_flat(step, tuple(values))), given, of_steps())
+    graphs = (graph, batch), (second, other)
+    codes = [Code.of(_flat_inputs(g.graph), g, n) for g, n in graphs]
+    tensors = [dict(code.named_buffers()) for code in codes]
+    alike = codes[0].source == codes[1].source and tensors[0].keys() == tensors[1].keys()
+    if not alike or not all(torch.equal(a, tensors[1][n]) for n, a in tensors[0].items()):
+        raise ReadsBatchSize
+
+
+def _flat_inputs(graph: fx.Graph) -> fx.Graph:
+    """The same graph, whose inputs and outputs are not nested when it is printed."""
+    found = fx.Graph()
+    found.output(found.graph_copy(graph, {}))
+    return found
+
+
+def check_agreement(
+    cell: Cell, shapes: Shapes, names: tuple[str, ...], early: Code, joint: Code, *batches: int
+) -> None:
+    """Raises Unsupported where a trace differs from what the cell's ``step`` does now, forward or backward, for some
+    numbers of rows; two others than that of the trace where none are given."""
+    with torch.random.fork_rng(devices=[]):
         values = real_values(cell)
-        _check_agreement(_flat(_Step(cell, shapes), names), early, joint, batch, [values[n] for n in names], shapes)
+        flat = _flat(_Step(cell, shapes), names)
+        for batch in batches or ((2, 5) if shapes.batch is None else (shapes.batch,)):
+            _check_agreement(flat, early, joint, batch, [values[n] for n in names], shapes)
+
+
+def _refuse_writing(cell: Cell, shapes: Shapes, values: dict[str, Tensor]) -> None:
+    """Raises Unsupported for a step that writes to parameters or buffers."""
+    batch = shapes.batch or 2
+    leaves, fields = _random(shapes, batch, 1)
+    with torch.no_grad(), unwritten(values):
+        _flat(_Step(cell, shapes), tuple(values))(list(values.values()), leaves, fields)
 
 
 def _flat(step: _Step, names: Sequence[str]) -> Callable[..., Any]:
@@ -189,9 +247,12 @@ def _refuse_randomness(graph: fx.GraphModule) -> None:
             raise Unsupported(f"its step draws random numbers ({node.target}); draw them in project")
 
 
-def _hoist(module: fx.GraphModule, count: int, batch: int) -> tuple[fx.GraphModule, fx.GraphModule, list[Tensor]]:
+def _hoist(
+    module: fx.GraphModule, count: int, batch: int, dtype: torch.dtype
+) -> tuple[fx.GraphModule, fx.GraphModule, list[Tensor]]:
     """Two graphs: what depends on the first `count` inputs alone, and the rest, which takes the former's results; and
-    what these were. A complex one is handed over as its two parts."""
+    what these were. A complex one is handed over as its two parts, and whole numbers and truth values as numbers of
+    `dtype`."""
     nodes = list(module.graph.nodes)
     alone = set([n for n in nodes if n.op == "placeholder"][:count])
     free: set[fx.Node] = set()  # made of nothing: numbers, and whatever has a batch axis; they stand in both graphs
@@ -210,19 +271,41 @@ def _hoist(module: fx.GraphModule, count: int, batch: int) -> tuple[fx.GraphModu
     early, late = fx.Graph(), fx.Graph()
     given = {n: [late.placeholder(f"c_{n.name}_{k}") for k in range(1 + is_complex(n))] for n in border}
     made = {n: late.call_function(aten.complex.default, tuple(c)) if is_complex(n) else c[0] for n, c in given.items()}
+    numbers = [n for n in border if n.meta["val"].dtype == torch.bool or _counts(n, dtype)]
     for n in border:
-        made[n].meta["val"] = n.meta["val"]
+        made[n].meta["val"] = n.meta["val"].to(dtype) if n in numbers else n.meta["val"]
+        if n.meta["val"].dtype == torch.bool:
+            made[n] = late.call_function(aten.ne.Scalar, (made[n], 0))
+            made[n].meta["val"] = n.meta["val"]
     first: dict[fx.Node, fx.Node] = {}
     for n in nodes:
         if n in alone or n in free:
             first[n] = early.node_copy(n, first.__getitem__)
         if n not in alone:
             made[n] = late.node_copy(n, made.__getitem__)
+    for n in numbers:
+        first[n] = early.call_function(aten._to_copy.default, (first[n],), {"dtype": dtype})
     split = torch.real, torch.imag
     results = [[early.call_function(f, (first[n],)) for f in split] if is_complex(n) else [first[n]] for n in border]
     early.output(tuple(part for group in results for part in group))
     late.eliminate_dead_code()
-    return fx.GraphModule(module, early), fx.GraphModule(module, late), parts(n.meta["val"] for n in border)
+    return (
+        fx.GraphModule(module, early),
+        fx.GraphModule(module, late),
+        parts(n.meta["val"].to(dtype) if n in numbers else n.meta["val"] for n in border),
+    )
+
+
+def _counts(node: fx.Node, dtype: torch.dtype) -> bool:
+    """Whether whole numbers are used as torch would use the same numbers of `dtype`."""
+    if node.meta["val"].dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+        return False
+    return all(
+        operation(user) in ROWWISE
+        and isinstance(user.meta.get("val"), Tensor)
+        and user.meta["val"].dtype in (dtype, torch.bool)
+        for user in node.users
+    )
 
 
 _LIFTED = (aten.lift_fresh_copy.default, aten.lift_fresh.default)
@@ -252,7 +335,7 @@ def _check_agreement(
 
     torch.manual_seed(4)
     constants = early(*given[:V])
-    out = joint(*(a.detach() for a in constants), *leaves, *fields, *d)
+    out = joint(batch, *(a.detach() for a in constants), *leaves, *fields, *d)
     W, C = len(wanted), len(constants)
     got, d_constants, d_rest = out[:W], out[W : W + C], out[W + C :]
     back = sum(

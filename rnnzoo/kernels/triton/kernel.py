@@ -54,7 +54,8 @@ class Triton(fused.Fused):
             return "it runs in no transform of torch.func"
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
-            found = self._prepared(cell, x.dtype if first else cell.like(x).dtype, x.dim() - 1, work.given(k))
+            own = x.dtype if first else cell.like(x).dtype
+            found = self._prepared(cell, own, x.dim() - 1, work.given(k), fused.rows_of(work.layout))
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}"
             pieces = PROGRAMS[found.key].plan.pieces
@@ -75,9 +76,9 @@ class Triton(fused.Fused):
         return 0.99 * min(better) if _quicker_than_cudnn(work) else 1.01 * max(better)
 
     def _prepared(
-        self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor]
+        self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor], rows: int | None
     ) -> prepared.Prepared | str:
-        return prepared.known(cell, dtype, dims, prepared.told(inputs, dims))
+        return prepared.known(cell, dtype, dims, prepared.told(inputs, dims), rows)
 
     def _narrows(self, work: Work) -> bool:
         return fused.narrowable(work)
