@@ -5,14 +5,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.differentiation import is_dual
 from rnnzoo.kernels.fused.gradients import Origin, differentiable_once, lies_turned
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 
 PROGRAMS: dict[str, Program] = {}  # by key, for the life of the process: what was compiled or exported may call any
 NARROW = "-bfloat16"  # ends the keys of programs with products of bfloat16
+FORWARD = "kernel 'fused' has no derivatives in forward mode; set kernel='reference', which has"
 SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
 
 _LIB = torch.library.Library("rnnzoo", "DEF")
@@ -148,6 +151,8 @@ class _Scan(torch.autograd.Function):
 def _scan_autograd(
     key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
 ) -> list[Tensor]:
+    if forward_ad._current_level >= 0 and any(is_dual(a) for a in (u, *s, *constants)):
+        raise RnnZooError(FORWARD)  # below autograd the tangent would be lost without a word
     if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
         origin = u if _program(key).plan.reads_input else Origin.apply(u)
         return list(_Scan.apply(key, len(s), sizes, u, origin, *s, *constants))
