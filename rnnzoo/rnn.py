@@ -86,6 +86,7 @@ class RNN(nn.Module):
     ):
         super().__init__()
         n = self.num_layers = layers_of(num_layers, cell=cell, hidden_size=hidden_size, dilation=dilation)
+        _check_switches(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         check_dropout(dropout)
         if dropout and n == 1:
             warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=2)
@@ -289,6 +290,19 @@ def check_dropout(p: float) -> None:
     """Raises RnnZooError for a probability of dropout outside [0, 1)."""
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
         raise RnnZooError(f"dropout must be a probability in [0, 1), not {p!r}")
+
+
+def _check_switches(**given: Any) -> None:
+    """Raises RnnZooError for a switch that is neither True nor False, such as what nn.RNN has in another place."""
+    for name, value in given.items():
+        if value in ("tanh", "relu") and isinstance(value, str):
+            cell = "rnn" if value == "tanh" else "rnn_relu"
+            raise RnnZooError(
+                f"{name} must be True or False, not {value!r}; nn.RNN's nonlinearity is a cell of its own here:"
+                f" RNN({cell!r}, ...)"
+            )
+        if not isinstance(value, bool):
+            raise RnnZooError(f"{name} must be True or False, not {value!r}")
 
 
 def torch_names(rnn: RNN) -> dict[str, str]:

@@ -133,7 +133,8 @@ class LinearScan(LayerKernel):
         if isinstance(layout, Packed):
             return cell.emit(type(s)(h[layout.places])), last
         if type(cell).emit is Cell.emit:
-            return h, last
+            # what the backward reads must not be the user's to change in place, as nn.GRU's output is
+            return h.clone() if h.requires_grad else h, last
         if torch.compiler.is_exporting():  # which would hold the batch to a range for the two changes of shape
             return torch.stack([cell.emit(type(s)(a)) for a in h.unbind(0)]), last
         emitted = cell.emit(type(s)(h.flatten(0, 1)))  # emit knows rows, not time

@@ -1,6 +1,6 @@
 """The vendor's kernel: what nn.LSTM, nn.GRU and nn.RNN call (cuDNN, oneDNN, ATen), on the cells' own weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,8 @@ def _why_not_here(work: Work) -> str | None:
     around = transforms()
     if "Vmap" in around:
         return "torch has no rule for it under torch.func.vmap"
+    if around and sizes:
+        return "torch's kernels of packed sequences run in no transform of torch.func"
     if whole and (around.count("Grad") > 1 or "Jvp" in around or in_forward_mode(work)):
         return "torch's kernel has a first derivative, in backward mode, and no other"
     if x.device.type != "cpu":
@@ -125,10 +127,10 @@ def _narrow(work: Work) -> bool:
     return torch.is_autocast_enabled(work.x.device.type) or work.x.dtype == torch.bfloat16
 
 
-def why_no_module(layers: states.Layers) -> str | None:
-    """The reason why no module of torch computes what this stack does, or None."""
+def why_no_module(layers: states.Layers, known: Container[type[Cell]] = VENDORS) -> str | None:
+    """The reason why no module of torch computes what this stack does, or None; `known`: the cells that torch has."""
     first = layers[0][0]
-    if kind(first) not in VENDORS:
+    if kind(first) not in known:
         return f"{name_of(kind(first))} has no torch equivalent"
     for cell in (cell for directions in layers for cell in directions):
         if kind(cell) is not kind(first):

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.differentiation import is_dual
 from rnnzoo.kernels.fused.gradients import Origin, differentiable_once, lies_turned
+from rnnzoo.kernels.fused.memory import BLOCKS
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 
@@ -55,6 +56,8 @@ def _program(key: str) -> Program:
 def _scan(
     key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
 ) -> list[Tensor]:
+    if not len(s[0]):
+        return _scan_fake(key, u, s, constants, sizes, keep)  # of an empty batch there is nothing but shapes
     program, steps = _program(key), steps_of(len(u), len(s[0]), sizes)
     program.check(u, s, steps)
     return (program.forward if keep else program.infer)(u, s, constants, steps)
@@ -73,6 +76,9 @@ def _scan_backward(
     sizes: Tensor | None,
     wanted: list[bool],
 ) -> list[Tensor]:
+    if not len(s[0]):
+        shapes = _scan_backward_fake(key, dy, ds, u, s, constants, new, kept, sizes, wanted)
+        return [torch.zeros_like(a) for a in shapes]
     steps = steps_of(len(dy), len(s[0]), sizes)
     found = _program(key).backward(dy, ds, u, s, constants, new, kept, steps, wanted)
     return [dy.new_empty(0) if a is None else a for a in found]
@@ -126,7 +132,8 @@ class _Scan(torch.autograd.Function):
         kept = list(further)
         ctx.key, ctx.sizes, ctx.counts = key, sizes, (S, len(constants), len(new))
         ctx.save_for_backward(origin, *s, *constants, *new, *kept)
-        return h, *last
+        # what the backward reads must not be the user's to change in place, as nn.GRU's output is
+        return (_copy(h) if any(a is h for a in new) else h), *last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -141,10 +148,15 @@ class _Scan(torch.autograd.Function):
             found = torch.ops.rnnzoo.scan_backward.default(
                 ctx.key, grads[0], list(grads[1:]), u, *groups, saved[at:], ctx.sizes, wanted
             )
-        there = [a if need and a.numel() else None for a, need in zip(found, wanted, strict=True)]
+        there = [a if need and (a.numel() or a.dim() > 1) else None for a, need in zip(found, wanted, strict=True)]
         if torch.is_grad_enabled():  # create_graph
             there = differentiable_once(SECOND, there, (*grads, *ctx.saved_tensors))
         return None, None, None, there[0], None, *there[1:]
+
+
+def _copy(a: Tensor) -> Tensor:
+    """A copy, in memory that is used again unless it is torch.compile that asks."""
+    return BLOCKS.empty(tuple(a.shape), a.dtype).copy_(a) if type(a) is Tensor else a.clone()
 
 
 @torch.library.impl(_LIB, "scan", "Autograd")

@@ -53,6 +53,8 @@ class Triton(fused.Fused):
             return f"it computes in float32 and float64, not in {dtype}"
         if reason := why_no_transform(work):
             return reason
+        if not work.layout.batch:
+            return "it has nothing to launch for an empty batch"
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
             found = self._prepared(cell, x.dtype if first else cell.like(x).dtype, x.dim() - 1, work.given(k))
