@@ -6,13 +6,13 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnzoo import states
 from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import Work
-from rnnzoo.kernels.layout import Dense, Packed
+from rnnzoo.kernels.layout import Dense, Packed, pack, pad
 from rnnzoo.transforms.recorded import Recorded
 from rnnzoo.transforms.resets import Resets
 
@@ -85,11 +85,11 @@ def arrange(
     if lengths is not None:
         sizes = _check_lengths(lengths, T, B)
         if B and int(sizes.min()) < T:
-            packed = pack_padded_sequence(x, sizes, enforce_sorted=False)
-            data = {n: pack_padded_sequence(a, sizes, enforce_sorted=False).data for n, a in steps.items()}
+            packed = pack(x, sizes)
+            data = {n: pack(a, sizes).data for n, a in steps.items()}
 
             def pad_back(y: Tensor) -> Sequences:
-                return lay_back(pad_packed_sequence(packed._replace(data=y), total_length=T)[0])
+                return lay_back(pad(packed._replace(data=y), T))
 
             return _arrange_packed(layers, packed, hx, dropout, data, pad_back, T, unbatched)
     if hx is not None:

@@ -6,6 +6,7 @@ from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves
 
 from rnnzoo.kernels.base import Work
+from rnnzoo.kernels.transforms import transforms
 
 _NO_RULE = "it runs in no transform of torch.func"
 _NO_FORWARD = "it has no derivatives in forward mode"
@@ -16,18 +17,6 @@ def why_no_transform(work: Work) -> str | None:
     if transforms():
         return _NO_RULE
     return _NO_FORWARD if in_forward_mode(work) else None
-
-
-def transforms() -> tuple[str, ...]:
-    """The transforms of torch.func around this call, the outermost first: "Vmap", "Grad", "Jvp", "Functionalize".
-
-    What torch.compile is tracing it is asked for once, and torch sees to it that it holds when it runs.
-    """
-    stack = torch._C._functorch.get_interpreter_stack()
-    return tuple(level.key().name for level in stack) if stack else ()
-
-
-transforms._dynamo_marked_constant = True  # type: ignore[attr-defined]  # without importing torch._dynamo
 
 
 def in_forward_mode(work: Work) -> bool:

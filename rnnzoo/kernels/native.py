@@ -15,8 +15,9 @@ from rnnzoo.cells.plain import IRNN, CudnnRNN, ReluRNN, TanhRNN
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels import vendor
 from rnnzoo.kernels.base import Kernel, Work, milliseconds
-from rnnzoo.kernels.differentiation import in_forward_mode, transforms
+from rnnzoo.kernels.differentiation import in_forward_mode
 from rnnzoo.kernels.layout import Packed
+from rnnzoo.kernels.transforms import transforms
 
 RATE, NARROW = 130.0, 260.0  # GFLOP/s in float32, and in bfloat16
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from rnnzoo.kernels.differentiation import transforms
+from rnnzoo.kernels.transforms import transforms
 
 _B, _I, _H = 3, 4, 5  # of the tiny call
 Sizes = tuple[int, ...] | None

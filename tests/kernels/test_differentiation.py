@@ -162,20 +162,23 @@ def test_an_ensemble_by_stacked_weights_is_each_model_alone(name):
         torch.testing.assert_close(y, model(x)[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["whole", "packed"])
+@pytest.mark.parametrize("lengths", [None, [7, 30, 2, 7], [30, 30, 30, 30]], ids=["whole", "uneven", "even"])
 @pytest.mark.parametrize("name", TORCH)
-def test_one_gradient_by_torch_func_is_torchs(name, packed):
+def test_one_gradient_by_torch_func_is_torchs(name, lengths):
     module, rnn = pair(name)
     x = torch.randn(30, 4, 3, dtype=torch.float64)
-
-    def loss(run, x):
-        if packed:
-            return run(pack_padded_sequence(x, [30, 7, 7, 2]))[0].data.square().sum()
-        return run(x)[0].square().sum()
-
     a = x.clone().requires_grad_()
-    (wanted,) = torch.autograd.grad(loss(module, a), a)
-    torch.testing.assert_close(grad(lambda a: loss(rnn, a))(x), wanted)
+    given = a if lengths is None else pack_padded_sequence(a, lengths, enforce_sorted=False)
+    y = module(given)[0]
+    wanted = torch.autograd.grad((y if lengths is None else y.data).square().sum(), a)[0]
+
+    def loss(x):
+        return rnn(x, lengths=lengths)[0].square().sum()
+
+    torch.testing.assert_close(grad(loss)(x), wanted)
+    both = vmap(grad(loss))(torch.stack([x, x + 1]))  # as of a batch of batches
+    torch.testing.assert_close(both[0], wanted)
+    assert (both[1] - wanted).abs().max() > 1e-3
 
 
 def test_the_scan_has_its_derivatives_in_every_mode():
