@@ -6,13 +6,13 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnzoo import states
 from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import Work
-from rnnzoo.kernels.layout import Dense, Packed
+from rnnzoo.kernels.layout import Dense, Packed, pack, pad
 from rnnzoo.transforms.recorded import Recorded
 from rnnzoo.transforms.resets import Resets
 
@@ -76,20 +76,20 @@ def arrange(
     elif not time_first:
         x, steps = x.transpose(0, 1), {n: a.transpose(0, 1) for n, a in steps.items()}
     T, B = x.shape[:2]
-    if not T or not B:
-        raise RnnZooError(f"x must have at least one step and one sequence, but has T={T}, B={B}")
+    if not T:
+        raise RnnZooError(f"x must have at least one step, but has T={T}, B={B}")
 
     def lay_back(y: Tensor) -> Tensor:
         return y.squeeze(1) if unbatched else y if time_first else y.transpose(0, 1)
 
     if lengths is not None:
         sizes = _check_lengths(lengths, T, B)
-        if int(sizes.min()) < T:
-            packed = pack_padded_sequence(x, sizes, enforce_sorted=False)
-            data = {n: pack_padded_sequence(a, sizes, enforce_sorted=False).data for n, a in steps.items()}
+        if B and int(sizes.min()) < T:
+            packed = pack(x, sizes)
+            data = {n: pack(a, sizes).data for n, a in steps.items()}
 
             def pad_back(y: Tensor) -> Sequences:
-                return lay_back(pad_packed_sequence(packed._replace(data=y), total_length=T)[0])
+                return lay_back(pad(packed._replace(data=y), T))
 
             return _arrange_packed(layers, packed, hx, dropout, data, pad_back, T, unbatched)
     if hx is not None:
@@ -224,6 +224,8 @@ def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
         sizes = torch.as_tensor(lengths)
     except (TypeError, ValueError, RuntimeError):
         raise RnnZooError(f"lengths must be whole numbers of shape (B,), not {lengths!r}") from None
+    if not B and not sizes.numel():
+        return torch.empty(0, dtype=torch.int64)
     if sizes.is_floating_point() or sizes.is_complex() or sizes.dtype == torch.bool or sizes.dim() != 1:
         raise RnnZooError(f"lengths must be whole numbers of shape (B,), not {sizes.dtype} of {tuple(sizes.shape)}")
     if len(sizes) != B:

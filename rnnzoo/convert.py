@@ -1,5 +1,6 @@
 """Weights to and from nn.LSTM, nn.GRU and nn.RNN, exactly: same names, same row order."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,11 @@ from rnnzoo.kernels.native import VENDORS, why_no_module
 from rnnzoo.rnn import RNN, torch_names
 
 _CELLS: dict[str, type[Cell]] = {"LSTM": LSTM, "GRU": GRU, "RNN_TANH": TanhRNN, "RNN_RELU": ReluRNN}
+# by exact class, with the options that are the same for all
+_MODULES: dict[type[Cell], tuple[Callable[..., nn.RNNBase], dict[str, Any]]] = {
+    **{cls: (of.module, {"nonlinearity": "relu"} if of.mode == "RNN_RELU" else {}) for cls, of in VENDORS.items()},
+    LSTMP: (nn.LSTM, {}),
+}
 
 
 def from_torch(module: nn.RNNBase) -> RNN:
@@ -45,6 +51,19 @@ def from_torch(module: nn.RNNBase) -> RNN:
     return rnn.train(module.training)
 
 
+def _why_not(rnn: RNN, cells: list[list[Cell]]) -> str | None:
+    """The reason why no module of torch computes what an RNN does, or None."""
+    reason = why_no_module(cells, _MODULES)
+    if reason or rnn.connections is not None:
+        return reason or "torch's modules have no connections past a layer"
+    own = {cell.proj_size for directions in cells for cell in directions if isinstance(cell, LSTMP)}
+    if len(own) > 1:
+        return f"sizes of projections differ: {' and '.join(map(str, sorted(own)))}"
+    if own and min(own) >= cells[0][0].hidden_size:
+        return f"nn.LSTM takes a proj_size below hidden_size={cells[0][0].hidden_size}, and this one is {min(own)}"
+    return None
+
+
 def _derived(rnn: RNN, name: str) -> Tensor:
     """A parameter, or what weight norm and the like put in its place."""
     owner, _, leaf = name.rpartition(".")
@@ -58,15 +77,17 @@ def to_torch(rnn: RNN) -> nn.RNNBase:
         RnnZooError: a cell that torch does not have, or a stack of different ones.
     """
     cells = with_derived_weights(rnn._cells)
-    reason = why_no_module(cells)
+    reason = _why_not(rnn, cells)
     if reason:
         raise RnnZooError(f"to_torch cannot convert this RNN: {reason}")
     cell = cells[0][0]
-    vendor, weight = VENDORS[type(cell)], cell.weight_ih
-    options: dict[str, Any] = {"nonlinearity": "relu"} if vendor.mode == "RNN_RELU" else {}
-    module = vendor.module(
+    make, options = _MODULES[type(cell)]
+    if isinstance(cell, LSTMP):
+        options = {"proj_size": cell.proj_size}
+    weight = cell.weight_ih
+    module = make(
         rnn.input_size,
-        rnn.hidden_size,
+        cell.hidden_size,
         rnn.num_layers,
         bias=cell.bias,  # by name: nn.RNN has its nonlinearity in this place
         batch_first=rnn.batch_first,

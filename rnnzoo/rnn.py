@@ -2,10 +2,12 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnzoo import states
 from rnnzoo.arrange import (
@@ -25,7 +27,7 @@ from rnnzoo.arrange import (
 )
 from rnnzoo.cells.contract import Cell, at_least_one
 from rnnzoo.errors import RnnZooError
-from rnnzoo.kernels import Explanation, check_kernel, choose, explain
+from rnnzoo.kernels import Explanation, Kernel, Work, check_kernel, explain, run
 from rnnzoo.kernels.checkpointed import run_checkpointed
 from rnnzoo.kernels.derived import with_derived_weights
 from rnnzoo.stack import CellLike, Transforms, defaults, each, functions, layers_of, make_layers
@@ -84,6 +86,7 @@ class RNN(nn.Module):
     ):
         super().__init__()
         n = self.num_layers = layers_of(num_layers, cell=cell, hidden_size=hidden_size, dilation=dilation)
+        _check_switches(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         check_dropout(dropout)
         if dropout and n == 1:
             warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=2)
@@ -152,16 +155,35 @@ class RNN(nn.Module):
         Raises:
             RnnZooError: shapes, dtypes, devices or lengths that do not fit, or a kernel that cannot run this.
         """
+        if torch.compiler.is_compiling() and (
+            lengths is not None or resets is not None or return_states or isinstance(x, PackedSequence)
+        ):
+            if not torch.compiler.is_exporting():
+                return _beside_the_graph(self, x, hx, lengths, resets, return_states, inputs)
+            if lengths is not None or isinstance(x, PackedSequence):
+                raise RnnZooError(
+                    "torch.export takes no lengths and no PackedSequence: how many rows each step has is no part of a"
+                    " program; export it on padded sequences"
+                )
+        return self._run(x, hx, lengths, resets, return_states, inputs)
+
+    def _run(
+        self,
+        x: Sequences,
+        hx: Any,
+        lengths: Tensor | Sequence[int] | None,
+        resets: Sequences | None,
+        return_states: bool,
+        inputs: dict[str, Sequences],
+    ) -> tuple[Sequences, Any] | tuple[Sequences, Any, Any]:
         arranged = self._arrange(x, hx, lengths, resets, inputs)
         if return_states:
             arranged = arranged._replace(work=recorded(arranged.work))
-        work = arranged.work
-        kernel = choose(self._kernel, work)
-        every = self.checkpoint_every
-        if every and every < work.layout.time and torch.is_grad_enabled() and not return_states:
-            y, last = run_checkpointed(kernel, work, every)
+        every, time = self.checkpoint_every, arranged.work.layout.time
+        if every and every < time and torch.is_grad_enabled() and not return_states:
+            y, last = run(self._kernel, arranged.work, partial(run_checkpointed, every=every))
         else:
-            y, last = kernel.run(work)
+            y, last = run(self._kernel, arranged.work, _run_whole)
         results = arranged.outputs(y), arranged.state(last)
         return (*results, all_states(arranged)) if return_states else results
 
@@ -198,17 +220,18 @@ class RNN(nn.Module):
         if unbatched:
             x, inputs, hx = x[None], {n: a[None] for n, a in inputs.items()}, map_state(with_batch, hx)
             resets = None if resets is None else resets[None]
+        cells = with_derived_weights(self._cells)
         if hx is not None:
-            states.check(self._cells, hx, len(x), x)
-        olds = states.initial(self._cells, len(x), x) if hx is None else states.split(self._cells, hx)
+            states.check(cells, hx, len(x), x)
+        olds = states.initial(cells, len(x), x) if hx is None else states.split(cells, hx)
         news = []
-        for k, ((cell,), s) in enumerate(zip(self._cells, olds, strict=True)):
+        for k, ((cell,), s) in enumerate(zip(cells, olds, strict=True)):
             z = nn.functional.dropout(x, self.dropout) if k and self.dropout and self.training else x
             s = s if resets is None else reset(cell, s, resets)
             y, s = cell(z, s, **{n: inputs[n] for n in cell.inputs})
             x = y if self.connections is None else self.connections[k](x, y)
             news.append(s)
-        hx = states.join(self._cells, news)
+        hx = states.join(cells, news)
         return (x[0], without_batch(hx)) if unbatched else (x, hx)
 
     def flatten_parameters(self) -> None:
@@ -246,10 +269,40 @@ class RNN(nn.Module):
         return ", ".join(parts)
 
 
+def _beside_the_graph(rnn: RNN, *given: Any) -> Any:
+    """The call as it is without torch.compile: its graphs cannot hold how many rows each step has, nor the cells that
+    are made for one call."""
+    return torch.compiler.disable(rnn._run)(*given)
+
+
+# torch's marks, as torch.compiler.disable would set them, without importing torch._dynamo
+_beside_the_graph._torchdynamo_disable = True  # type: ignore[attr-defined]
+_beside_the_graph._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
+    "an RNN with lengths, a PackedSequence, resets or return_states runs beside the graph"
+)
+
+
+def _run_whole(kernel: Kernel, work: Work) -> tuple[Tensor, Any]:
+    return kernel.run(work)
+
+
 def check_dropout(p: float) -> None:
     """Raises RnnZooError for a probability of dropout outside [0, 1)."""
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
         raise RnnZooError(f"dropout must be a probability in [0, 1), not {p!r}")
+
+
+def _check_switches(**given: Any) -> None:
+    """Raises RnnZooError for a switch that is neither True nor False, such as what nn.RNN has in another place."""
+    for name, value in given.items():
+        if value in ("tanh", "relu") and isinstance(value, str):
+            cell = "rnn" if value == "tanh" else "rnn_relu"
+            raise RnnZooError(
+                f"{name} must be True or False, not {value!r}; nn.RNN's nonlinearity is a cell of its own here:"
+                f" RNN({cell!r}, ...)"
+            )
+        if not isinstance(value, bool):
+            raise RnnZooError(f"{name} must be True or False, not {value!r}")
 
 
 def torch_names(rnn: RNN) -> dict[str, str]:

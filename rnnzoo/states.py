@@ -1,6 +1,6 @@
 """States in torch's shapes, (layers * directions, B, ...) a field, and the cells' own, (B, ...) a layer and direction.
 
-A state of one field is a tensor, one of more the cell's NamedTuple. Where sizes differ from layer to layer, so that
+A state of one field is a tensor, one of more the cell's NamedTuple, in an exported program a plain tuple. Where sizes differ from layer to layer, so that
 no single tensor holds them, it is a list with one entry a layer, (directions, B, ...) a field.
 """
 
@@ -25,8 +25,8 @@ def join(layers: Layers, finals: Sequence[Any]) -> Any:
     """The cells' states, one for each layer and direction, in torch's shapes."""
     D = len(layers[0])
     if _alike(finals):
-        return _unwrap(_stack(finals))
-    return [_unwrap(_stack(finals[k : k + D])) for k in range(0, len(finals), D)]
+        return unwrap(_stack(finals))
+    return [unwrap(_stack(finals[k : k + D])) for k in range(0, len(finals), D)]
 
 
 def split(layers: Layers, hx: Any) -> list[Any]:
@@ -91,5 +91,9 @@ def _stack(states: Sequence[Any]) -> Any:
     return type(states[0])(*map(torch.stack, zip(*states, strict=True)))
 
 
-def _unwrap(state: Any) -> Any:
-    return state[0] if len(state) == 1 else state
+def unwrap(state: Any) -> Any:
+    """A state of fields in torch's shapes as a user gets it."""
+    if len(state) == 1:
+        return state[0]
+    # who loads an exported program may have no rnnzoo, and so no class of the cell's state
+    return tuple(state) if torch.compiler.is_exporting() else state

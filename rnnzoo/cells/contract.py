@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import SUPPORTED_NODES, _register_namedtuple, tree_flatten, tree_unflatten
 
 from rnnzoo.errors import RnnZooError
 
@@ -108,6 +108,13 @@ class Cell(nn.Module, metaclass=_CellMeta):
     weight_hh: Tensor
     bias_ih: Tensor | None
     bias_hh: Tensor | None
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        state = cls.State
+        if hasattr(state, "_fields") and state not in SUPPORTED_NODES:
+            # by this name torch.export writes a state, and finds its class where the cell's module is imported
+            _register_namedtuple(state, serialized_type_name=f"{state.__module__}.{state.__qualname__}")
 
     def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True):
         super().__init__()

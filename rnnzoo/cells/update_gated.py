@@ -142,7 +142,7 @@ class LiGRU(GatedCell):
         if self.norm == "layer":
             return F.layer_norm(wx, wx.shape[-1:], self.gain, self.bias_ih)
         rows = wx.reshape(-1, wx.shape[-1])
-        statistics, training = (self.running_mean, self.running_var), self.training and len(rows) > 1
+        statistics, training = (self.running_mean, self.running_var), bool(self.training and rows.shape[0] > 1)
         return F.batch_norm(rows, *statistics, self.gain, self.bias_ih, training, momentum=0.05).view(wx.shape)
 
     def update(self, wx: Tensor, rh: Tensor, s: Hidden) -> Hidden:

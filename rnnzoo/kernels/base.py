@@ -63,6 +63,10 @@ class Kernel:
         """What ``explain`` adds to the cost of a `work` that this kernel can run."""
         return ""
 
+    def cannot_after_all(self, error: Exception) -> bool:
+        """Whether ``run`` raised `error` because this kernel cannot run the work, which another one may."""
+        return False
+
     def run(self, work: Work) -> tuple[Tensor, Any]:
         """Outputs, laid out as x, and the final state in torch's shapes."""
         raise NotImplementedError(f"kernel {self.name} does not run")

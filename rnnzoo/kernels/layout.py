@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnzoo.cells.contract import steps
+from rnnzoo.kernels.transforms import transforms
 
 
 class Dense:
@@ -92,6 +93,30 @@ def places(sizes: Tensor) -> tuple[Tensor, Tensor]:
     """Of every row of packed data, (N,), its step and its sequence; `sizes`: the rows of each step."""
     t = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
     return t, torch.arange(len(t)) - (sizes.cumsum(0) - sizes)[t]
+
+
+def pack(x: Tensor, lengths: Tensor) -> PackedSequence:
+    """Sequences (T, B, ...) of `lengths` (B,), packed."""
+    if not transforms():
+        return pack_padded_sequence(x, lengths, enforce_sorted=False)
+    # torch.func knows nothing of torch's own packing, and of rows that are picked all it needs
+    order = sorted(range(len(lengths)), key=lambda b: -int(lengths[b]))
+    rows = [(t, b) for t in range(int(lengths.max())) for b in order if t < int(lengths[b])]
+    t, b = (torch.tensor(index, device=x.device) for index in zip(*rows, strict=True))
+    sizes = torch.bincount(t).cpu()
+    return PackedSequence(x[t, b], sizes, torch.tensor(order, device=x.device))
+
+
+def pad(packed: PackedSequence, time: int) -> Tensor:
+    """Packed sequences as (time, B, ...), zeros behind the end of each."""
+    if not transforms():
+        return pad_packed_sequence(packed, total_length=time)[0]
+    t, b = (a.to(packed.data.device) for a in places(packed.batch_sizes))
+    if packed.sorted_indices is not None:
+        b = packed.sorted_indices[b]
+    B = int(packed.batch_sizes[0])
+    whole = packed.data.new_zeros(time, B, *packed.data.shape[1:])
+    return whole.index_put((t, b), packed.data)
 
 
 def _ahead(a: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from rnnzoo.kernels.layout import Layout, Packed
 RATE, STEP = 80.0, 0.014  # GFLOP/s, and ms of one step of one cell
 
 
-class Scan(torch.autograd.Function):
+class CompiledScan(torch.autograd.Function):
     """h_t = a_t h_{t-1} + b_t over (T, B, H); its gradient is the same recurrence, from the end to the start.
 
     One autograd node: of T steps only a and h are kept. On a CPU a loop in place is the fastest form, and on a GPU
@@ -23,15 +23,18 @@ class Scan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
+    def forward(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
         if _by_triton(b):
             from rnnzoo.kernels.triton import scan
 
-            h = scan.forward(a, b, h0)
-        else:
-            h = _recur(a, torch.cat([b[:1] + a[:1] * h0, b[1:]]))
-        ctx.save_for_backward(a, h, h0)
-        return h
+            return scan.forward(a, b, h0)
+        return _recur(a, torch.cat([b[:1] + a[:1] * h0, b[1:]]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        a, _, h0 = inputs
+        ctx.save_for_backward(a, output, h0)
+        ctx.save_for_forward(a, output, h0)
 
     @staticmethod
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,8 +45,33 @@ class Scan(torch.autograd.Function):
 
             return scan.backward(a, h, h0, dh)
         later, dh = torch.cat([a[1:], torch.zeros_like(a[:1])]).flip(0).conj(), dh.flip(0)
+        again = again and not torch.compiler.is_compiling()  # whose graphs have no second derivative
         db = (Scan.apply(later, dh, torch.zeros_like(h0)) if again else _recur(later, dh)).flip(0)
         return db * torch.cat([h0[None], h[:-1]]).conj(), db, a[0].conj() * db[0]
+
+
+class Scan(CompiledScan):
+    """The same with what torch.compile cannot look into: the derivative in forward mode, and torch.func.vmap."""
+
+    @staticmethod
+    def jvp(ctx: Any, da: Tensor | None, db: Tensor | None, dh0: Tensor | None) -> Tensor:
+        """The tangent is the same recurrence: dh_t = a_t dh_{t-1} + (da_t h_{t-1} + db_t)."""
+        a, h, h0 = ctx.saved_tensors
+        put = torch.zeros_like(h) if db is None else db
+        if da is not None:
+            put = put + da * torch.cat([h0[None], h[:-1]])
+        return Scan.apply(a, put, torch.zeros_like(h0) if dh0 is None else dh0)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *given: Tensor) -> tuple[Tensor, int]:
+        """Sequences of a batch are independent of each other, and so are those of many batches."""
+        n = info.batch_size
+        spread = [
+            (a.movedim(d, at) if d is not None else a.unsqueeze(at).expand(*a.shape[:at], n, *a.shape[at:]))
+            for a, d, at in zip(given, in_dims, (1, 1, 0), strict=True)
+        ]
+        h = Scan.apply(*(a.flatten(at, at + 1) for a, at in zip(spread, (1, 1, 0), strict=True)))
+        return h.unflatten(1, (n, -1)), 1
 
 
 def _by_triton(b: Tensor) -> bool:
@@ -56,7 +84,8 @@ def _by_triton(b: Tensor) -> bool:
 
 def _recur(a: Tensor, b: Tensor) -> Tensor:
     """h_t = a_t h_{t-1} + b_t from h_0 = b_0."""
-    return _in_place(a, b) if b.device.type == "cpu" else _doubling(a, b)
+    # a graph of torch.compile would hold every turn of the loop
+    return _in_place(a, b) if b.device.type == "cpu" and not torch.compiler.is_compiling() else _doubling(a, b)
 
 
 def _in_place(a: Tensor, b: Tensor) -> Tensor:
@@ -108,10 +137,15 @@ class LinearScan(LayerKernel):
         a, b = (self._fitted(name, c, cell, s.h, layout) for name, c in zip("ab", coefficients(u), strict=True))
         if isinstance(layout, Packed):  # behind its end a sequence keeps its state: h_t = 1 h_{t-1} + 0
             a, b = _padded(a, layout, 1.0), _padded(b, layout, 0.0)
-        h = Scan.apply(a, b, s.h)
+        h = (CompiledScan if torch.compiler.is_compiling() else Scan).apply(a, b, s.h)
         last = type(s)(h[-1])
         if isinstance(layout, Packed):
             return cell.emit(type(s)(h[layout.places])), last
+        if type(cell).emit is Cell.emit:
+            # what the backward reads must not be the user's to change in place, as nn.GRU's output is
+            return h.clone() if h.requires_grad else h, last
+        if torch.compiler.is_exporting():  # which would hold the batch to a range for the two changes of shape
+            return torch.stack([cell.emit(type(s)(a)) for a in h.unbind(0)]), last
         emitted = cell.emit(type(s)(h.flatten(0, 1)))  # emit knows rows, not time
         return emitted.unflatten(0, h.shape[:2]), last
 

@@ -1,6 +1,6 @@
 """The vendor's kernel: what nn.LSTM, nn.GRU and nn.RNN call (cuDNN, oneDNN, ATen), on the cells' own weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,16 @@ from rnnzoo.cells.gru import GRU, CudnnGRU
 from rnnzoo.cells.lstm import LSTM, CudnnLSTM
 from rnnzoo.cells.plain import IRNN, CudnnRNN, ReluRNN, TanhRNN
 from rnnzoo.cells.registry import kind, name_of
+from rnnzoo.kernels import vendor
 from rnnzoo.kernels.base import Kernel, Work, milliseconds
+from rnnzoo.kernels.differentiation import in_forward_mode
 from rnnzoo.kernels.layout import Packed
+from rnnzoo.kernels.transforms import transforms
 
 RATE, NARROW = 130.0, 260.0  # GFLOP/s in float32, and in bfloat16
+
+# what oneDNN, cuDNN, MIOpen and ATen say of what they do not have
+_FAILURES = ("a primitive", "cuDNN error", "CUDNN_STATUS", "miopenStatus", "not implemented for", "NOT_SUPPORTED")
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,22 @@ class Native(Kernel):
             return "torch's MPS kernel takes no packed sequences"
         if work.connections:
             return "torch's modules have no connections past a layer"
-        return why_no_module(work.layers)
+        return why_no_module(work.layers) or _why_not_here(work)
 
     def cost(self, work: Work) -> float:
-        vendor = VENDORS.get(kind(work.cells[0]), _LSTM)
-        return milliseconds(work, NARROW if _narrow(work) else RATE) + vendor.step * work.layout.time * len(work.cells)
+        step = VENDORS.get(kind(work.cells[0]), _LSTM).step
+        return milliseconds(work, NARROW if _narrow(work) else RATE) + step * work.layout.time * len(work.cells)
+
+    def cannot_after_all(self, error: Exception) -> bool:
+        whose = isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError)
+        return whose and any(part in str(error) for part in _FAILURES)
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
         x, layout, first = work.x, work.layout, work.layers[0][0]
-        vendor, state = VENDORS[kind(first)], first.State
+        of, state = VENDORS[kind(first)], first.State
         weights = flat_weights(work.layers)
         if x.is_cuda:
-            lay_in_one_block(weights, work.layers, vendor.mode)
+            lay_in_one_block(weights, work.layers, of.mode)
         if work.hx is None:
             shape = (len(work.cells), layout.batch, first.hidden_size)
             zeros = torch.zeros(shape, dtype=x.dtype, device=x.device)
@@ -80,20 +90,48 @@ class Native(Kernel):
         options = (first.bias, len(work.layers), work.dropout, train, len(work.layers[0]) == 2)
         h = hx if len(hx) > 1 else hx[0]
         if isinstance(layout, Packed):
-            y, *last = vendor.operation(x, layout.packed.batch_sizes, h, weights, *options)
+            y, *last = of.operation(x, layout.packed.batch_sizes, h, weights, *options)
         else:
-            y, *last = vendor.operation(x, h, weights, *options, False)
-        return y, state(*last) if len(last) > 1 else last[0]
+            y, *last = of.operation(x, h, weights, *options, False)
+        return y, states.unwrap(state(*last))
+
+
+def _why_not_here(work: Work) -> str | None:
+    """The reason why torch's operation cannot run this call where it is made, or None."""
+    x, first, rows = work.x, work.layers[0][0], work.layout.batch_sizes
+    mode = VENDORS[kind(first)].mode
+    sizes = None if rows is None else vendor.EVEN if rows[0] == rows[-1] else vendor.UNEVEN
+    # one operation with a derivative of its own, where others are made of torch's
+    whole = x.is_cuda or (mode == "LSTM" and x.device.type == "cpu" and sizes != vendor.UNEVEN)
+    around = transforms()
+    if "Vmap" in around:
+        return "torch has no rule for it under torch.func.vmap"
+    if around and sizes:
+        return "torch's kernels of packed sequences run in no transform of torch.func"
+    if whole and (around.count("Grad") > 1 or "Jvp" in around or in_forward_mode(work)):
+        return "torch's kernel has a first derivative, in backward mode, and no other"
+    if x.device.type != "cpu":
+        return None
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        if sizes:
+            return "torch.compile cannot look into torch's kernels of packed sequences"
+        # its graph has oneDNN's operation then, whose derivative torch.compile cannot take
+        learning = torch.is_grad_enabled() and any(w.requires_grad for w in flat_weights(work.layers))
+        if whole and learning and not x.requires_grad:
+            return "torch.compile cannot differentiate oneDNN's LSTM"
+    state = x.dtype if work.hx is None else states.as_tuple(work.hx)[0].dtype
+    train = torch.is_grad_enabled() or work.dropout > 0
+    return vendor.why_not(mode, x.dtype, state, first.weight_ih.dtype, sizes, first.bias, train)
 
 
 def _narrow(work: Work) -> bool:
     return torch.is_autocast_enabled(work.x.device.type) or work.x.dtype == torch.bfloat16
 
 
-def why_no_module(layers: states.Layers) -> str | None:
-    """The reason why no module of torch computes what this stack does, or None."""
+def why_no_module(layers: states.Layers, known: Container[type[Cell]] = VENDORS) -> str | None:
+    """The reason why no module of torch computes what this stack does, or None; `known`: the cells that torch has."""
     first = layers[0][0]
-    if kind(first) not in VENDORS:
+    if kind(first) not in known:
         return f"{name_of(kind(first))} has no torch equivalent"
     for cell in (cell for directions in layers for cell in directions):
         if kind(cell) is not kind(first):

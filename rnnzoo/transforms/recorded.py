@@ -40,7 +40,7 @@ class Recorded(Around):
 def _flat(a: Tensor) -> Tensor:
     """A field as rows of real numbers."""
     rows = torch.view_as_real(a) if a.is_complex() else a
-    rows = rows.reshape(len(a), -1)
+    rows = rows.reshape(len(a), math.prod(rows.shape[1:]))
     return rows if rows.is_floating_point() else rows.to(torch.float64)
 
 

@@ -14,6 +14,7 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds, run_stack, weights
+from rnnzoo.kernels.differentiation import why_no_transform
 from rnnzoo.kernels.fused import prepared
 from rnnzoo.kernels.fused.build import BuildError, compiler
 from rnnzoo.kernels.fused.complex_numbers import joined, parts
@@ -52,11 +53,10 @@ class Fused(LayerKernel):
             return f"it computes in float32 and float64, not in {dtype}"
         if torch.jit.is_tracing():
             return "torch.jit.trace cannot see into it"
-        if not torch.compiler.is_compiling():
-            if torch._C._functorch.peek_interpreter_stack() is not None:
-                return "it runs in no transform of torch.func"
-            if prepared.forked and torch.get_num_threads() > 1:
-                return "this process was forked, and its threads were not; torch.set_num_threads(1) would do"
+        if reason := why_no_transform(work):
+            return reason
+        if not torch.compiler.is_compiling() and prepared.forked and torch.get_num_threads() > 1:
+            return "this process was forked, and its threads were not; torch.set_num_threads(1) would do"
         dims = work.x.dim() - 1
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
@@ -76,8 +76,6 @@ class Fused(LayerKernel):
         return next((cell.not_fused for cell in work.cells if cell.not_fused), None)
 
     def cost(self, work: Work) -> float:
-        if torch.compiler.is_exporting():
-            return math.inf  # what others load has no need of rnnzoo then; by its name it is exported as one operation
         rate = TILES if self._narrows(work) else RATE
         loops = (START + STEP * work.layout.time) * len(work.cells)
         return milliseconds(work, rate) + loops + LAID_OUT * weights(work)
@@ -93,6 +91,9 @@ class Fused(LayerKernel):
         if self._narrows(work):
             said.append(f"multiplies in {str(torch.get_autocast_dtype(work.x.device.type)).removeprefix('torch.')}")
         return "; ".join(said)
+
+    def cannot_after_all(self, error: Exception) -> bool:
+        return isinstance(error, BuildError)
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
         if not under_autocast(work.x):
@@ -121,7 +122,10 @@ class Fused(LayerKernel):
         if not isinstance(found, str) and found.whole:
             return self._scan(cell, found, [x, *inputs.values()], s, layout, narrow)
         u = cell.project(x, **inputs)
-        h, s = self.scan(cell, u, s, layout, narrow)
+        if not isinstance(found, str) and torch.compiler.is_compiling():  # which cannot look into how u is checked
+            h, s = self._scan(cell, found, tree_flatten(u)[0], s, layout, narrow)
+        else:
+            h, s = self.scan(cell, u, s, layout, narrow)
         return cell.readout(h, u, x), s
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout, narrow: torch.dtype | None = None) -> tuple[Tensor, Any]:

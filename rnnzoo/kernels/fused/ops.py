@@ -5,14 +5,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from rnnzoo.errors import RnnZooError
+from rnnzoo.kernels.differentiation import is_dual
 from rnnzoo.kernels.fused.gradients import Origin, differentiable_once, lies_turned
+from rnnzoo.kernels.fused.memory import BLOCKS
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.steps import steps_of
 
 PROGRAMS: dict[str, Program] = {}  # by key, for the life of the process: what was compiled or exported may call any
 NARROW = "-bfloat16"  # ends the keys of programs with products of bfloat16
+FORWARD = "kernel 'fused' has no derivatives in forward mode; set kernel='reference', which has"
 SECOND = "kernel 'fused' has no second derivative; set kernel='reference', which has"
 
 _LIB = torch.library.Library("rnnzoo", "DEF")
@@ -52,6 +56,8 @@ def _program(key: str) -> Program:
 def _scan(
     key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
 ) -> list[Tensor]:
+    if not len(s[0]):
+        return _scan_fake(key, u, s, constants, sizes, keep)  # of an empty batch there is nothing but shapes
     program, steps = _program(key), steps_of(len(u), len(s[0]), sizes)
     program.check(u, s, steps)
     return (program.forward if keep else program.infer)(u, s, constants, steps)
@@ -70,6 +76,9 @@ def _scan_backward(
     sizes: Tensor | None,
     wanted: list[bool],
 ) -> list[Tensor]:
+    if not len(s[0]):
+        shapes = _scan_backward_fake(key, dy, ds, u, s, constants, new, kept, sizes, wanted)
+        return [torch.zeros_like(a) for a in shapes]
     steps = steps_of(len(dy), len(s[0]), sizes)
     found = _program(key).backward(dy, ds, u, s, constants, new, kept, steps, wanted)
     return [dy.new_empty(0) if a is None else a for a in found]
@@ -123,7 +132,8 @@ class _Scan(torch.autograd.Function):
         kept = list(further)
         ctx.key, ctx.sizes, ctx.counts = key, sizes, (S, len(constants), len(new))
         ctx.save_for_backward(origin, *s, *constants, *new, *kept)
-        return h, *last
+        # what the backward reads must not be the user's to change in place, as nn.GRU's output is
+        return (_copy(h) if any(a is h for a in new) else h), *last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -138,16 +148,23 @@ class _Scan(torch.autograd.Function):
             found = torch.ops.rnnzoo.scan_backward.default(
                 ctx.key, grads[0], list(grads[1:]), u, *groups, saved[at:], ctx.sizes, wanted
             )
-        there = [a if need and a.numel() else None for a, need in zip(found, wanted, strict=True)]
+        there = [a if need and (a.numel() or a.dim() > 1) else None for a, need in zip(found, wanted, strict=True)]
         if torch.is_grad_enabled():  # create_graph
             there = differentiable_once(SECOND, there, (*grads, *ctx.saved_tensors))
         return None, None, None, there[0], None, *there[1:]
+
+
+def _copy(a: Tensor) -> Tensor:
+    """A copy, in memory that is used again unless it is torch.compile that asks."""
+    return BLOCKS.empty(tuple(a.shape), a.dtype).copy_(a) if type(a) is Tensor else a.clone()
 
 
 @torch.library.impl(_LIB, "scan", "Autograd")
 def _scan_autograd(
     key: str, u: Tensor, s: list[Tensor], constants: list[Tensor], sizes: Tensor | None, keep: bool
 ) -> list[Tensor]:
+    if forward_ad._current_level >= 0 and any(is_dual(a) for a in (u, *s, *constants)):
+        raise RnnZooError(FORWARD)  # below autograd the tangent would be lost without a word
     if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
         origin = u if _program(key).plan.reads_input else Origin.apply(u)
         return list(_Scan.apply(key, len(s), sizes, u, origin, *s, *constants))

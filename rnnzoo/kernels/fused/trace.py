@@ -77,12 +77,15 @@ class Calls(nn.Module):
 
 
 def real_values(cell: Cell) -> dict[str, Tensor]:
-    """Parameters and buffers, on the CPU; random ones in torch.export, which puts tensors without numbers in their
-    place."""
-    own = [*cell.named_parameters(), *cell.named_buffers()]
-    if not torch.compiler.is_exporting():
-        return {n: a.detach().cpu().clone() for n, a in own}
-    return {n: torch.rand(a.shape).to(a.dtype) for n, a in own}
+    """Parameters and buffers, on the CPU; random ones where theirs cannot be read: torch.export puts tensors without
+    numbers in their place, and torch.func wrappers of many."""
+    exporting = torch.compiler.is_exporting()
+    return {
+        n: torch.rand(a.shape).to(a.dtype)
+        if exporting or torch._C._functorch.is_functorch_wrapped_tensor(a)
+        else a.detach().cpu().clone()
+        for n, a in (*cell.named_parameters(), *cell.named_buffers())
+    }
 
 
 class _Step(nn.Module):

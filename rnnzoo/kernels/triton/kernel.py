@@ -12,6 +12,7 @@ from rnnzoo.cells.gru import GRU
 from rnnzoo.cells.lstm import LSTM
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.base import Work
+from rnnzoo.kernels.differentiation import why_no_transform
 from rnnzoo.kernels.fused import kernel as fused
 from rnnzoo.kernels.fused import prepared
 from rnnzoo.kernels.fused.ops import PROGRAMS
@@ -50,8 +51,10 @@ class Triton(fused.Fused):
                 return self.why_not(fused.unnarrowed(work))
         if dtype not in (torch.float32, torch.float64):
             return f"it computes in float32 and float64, not in {dtype}"
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            return "it runs in no transform of torch.func"
+        if reason := why_no_transform(work):
+            return reason
+        if not work.layout.batch:
+            return "it has nothing to launch for an empty batch"
         for k, cell in enumerate(work.cells):
             first = k < len(work.layers[0])
             own = x.dtype if first else cell.like(x).dtype
@@ -74,6 +77,9 @@ class Triton(fused.Fused):
         if not better:
             return 0.5 * Reference().cost(work)
         return 0.99 * min(better) if _quicker_than_cudnn(work) else 1.01 * max(better)
+
+    def cannot_after_all(self, error: Exception) -> bool:
+        return type(error).__module__.partition(".")[0] == "triton"  # its compiler's, or too little shared memory
 
     def _prepared(
         self, cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor], rows: int | None
