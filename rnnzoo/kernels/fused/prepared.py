@@ -60,7 +60,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def prepared(
-    cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor], rows: int | None
+    cell: Cell, dtype: torch.dtype, dims: int, inputs: Mapping[str, Tensor], rows: int | None = None
 ) -> Prepared | str:
     """The program of `cell` for x of a dtype behind `dims` axes and further inputs, or why there is none; `rows`: of a
     step, None where they change from step to step."""
@@ -116,7 +116,7 @@ def _compilable(found: Prepared | str) -> Prepared | str:
     return found if isinstance(found, str) else why_no_compiler() or found
 
 
-def known(cell: Cell, dtype: torch.dtype, dims: int, about: tuple[Any, ...], rows: int | None) -> Prepared | str:
+def known(cell: Cell, dtype: torch.dtype, dims: int, about: tuple[Any, ...], rows: int | None = None) -> Prepared | str:
     """The same whether or not it can be compiled; remembered."""
     mark = fingerprint(cell)
     if isinstance(mark, str):
