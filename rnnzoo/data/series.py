@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from rnnzoo.data.sharing import in_order, shuffled
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_splits
-from rnnzoo.data.values import check_times, choose_column, read_values
+from rnnzoo.data.values import check_times, choose_column, read_values, resolution
 from rnnzoo.data.windows import Window, Windows
 from rnnzoo.errors import RnnZooError
 
@@ -91,6 +91,7 @@ class SeriesData(LightningDataModule):
         self.stride, self.eval_stride, self.batch_size = stride, eval_stride, batch_size
         self.num_workers, self.predict_split, self.cache_dir = num_workers, predict_split, cache_dir
         self._loaded: tuple[np.ndarray, dict[str, range]] | None = None
+        self._resolution = 0.0  # what the largest value differs by from the next that its column can hold
 
     @property
     def series(self) -> np.ndarray:
@@ -109,7 +110,7 @@ class SeriesData(LightningDataModule):
         `mean` and `std` of its values; `seasonal_error`: the mean of |y_t - y_{t - season}|, what MASE is scaled by.
 
         Raises:
-            RnnZooError: one of the two scales is zero.
+            RnnZooError: one of the two scales is zero, or the numbers are too large to be told apart.
         """
         part = self.parts["train"]
         y = self.series[part.start : part.stop]
@@ -117,7 +118,9 @@ class SeriesData(LightningDataModule):
             raise RnnZooError(
                 f"season={self.season} is longer than the {len(y):,} values that {self.dataset!r} has for training"
             )
-        seasonal_error = float(np.abs(y[self.season :] - y[: -self.season]).mean())
+        with np.errstate(over="ignore", invalid="ignore"):
+            seasonal_error = float(np.abs(y[self.season :] - y[: -self.season]).mean())
+            mean, std = float(y.mean()), float(y.std())
         if y.min() == y.max():
             raise RnnZooError(f"{self.dataset!r} is constant in the training part, {y[0]} throughout: nothing to learn")
         if seasonal_error == 0:
@@ -125,7 +128,15 @@ class SeriesData(LightningDataModule):
                 f"the training part of {self.dataset!r} repeats itself exactly after season={self.season} values: "
                 "MASE has nothing to compare with; choose another season"
             )
-        return {"mean": float(y.mean()), "std": float(y.std()), "seasonal_error": seasonal_error}
+        largest = np.abs(y).max()
+        if not np.isfinite([mean, std, seasonal_error]).all():
+            raise RnnZooError(f"{self.dataset!r} has values up to {largest:g}, too large to add up: rescale it")
+        if self._resolution > 0.01 * seasonal_error:
+            raise RnnZooError(
+                f"{self.dataset!r} has values up to {largest:g}, which are held to {self._resolution:g} at best: "
+                f"too coarse for differences of {seasonal_error:g} from a season before; subtract a constant from it"
+            )
+        return {"mean": mean, "std": std, "seasonal_error": seasonal_error}
 
     def setup(self, stage: str | None = None) -> None:
         self._load()
@@ -165,7 +176,7 @@ class SeriesData(LightningDataModule):
                 f"the {part} part of {self.dataset!r} ends after {where.stop:,} values and has {len(where):,}, too "
                 f"few for a window: context={self.context} + season={self.season} before horizon={self.horizon} in it"
             )
-        return Windows(y.astype(np.float32), past, self.horizon, origins)
+        return Windows(y, past, self.horizon, origins)
 
     def _load(self) -> tuple[np.ndarray, dict[str, range]]:
         if self._loaded is None:
@@ -197,7 +208,9 @@ class SeriesData(LightningDataModule):
             from datasets import concatenate_datasets
 
             check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset)
-        return {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
+        values = {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
+        self._resolution = max(resolution(own[part], column, values[part]) for part in own)
+        return values
 
 
 def _taylor() -> np.ndarray:

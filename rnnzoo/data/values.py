@@ -57,6 +57,14 @@ def read_values(rows: "Dataset", column: str, dataset: str) -> np.ndarray:
     return values
 
 
+def resolution(rows: "Dataset", column: str, values: np.ndarray) -> float:
+    """What the largest of a column's values differs by from the next that the column's type, or float64, can hold."""
+    if not len(values):
+        return 0.0
+    kind = _type(rows.features, column) if _type(rows.features, column) in ("float16", "float32") else "float64"
+    return float(np.spacing(np.abs(values).max().astype(kind)))
+
+
 def check_times(rows: "Dataset", column: str, dataset: str) -> None:
     """Raises RnnZooError when a time is missing, cannot be read, or is not later than that of the row before."""
     import pandas as pd  # type: ignore[import-untyped]

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from rnnzoo.data.windows import Window
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
+from rnnzoo.tasks.means import ExactMean
 
 
 class Forecaster(Task):
@@ -82,12 +83,10 @@ class Forecaster(Task):
             **constants,
             **rnn_options(rnn_args),
         )
-        self.register_buffer("quantiles", torch.tensor(quantiles), persistent=False)
+        self.quantiles = quantiles
         self.median = quantiles.index(0.5)
         names = [f"{stage}_{name}" for stage in ("val", "test") for name in ("mase", "mase_naive")]
-        self.errors = MetricCollection({name: MeanMetric() for name in names}, compute_groups=False)
-
-    quantiles: Tensor
+        self.errors = MetricCollection({name: ExactMean() for name in names}, compute_groups=False)
 
     @property
     def rnn(self) -> RNN:
@@ -107,12 +106,13 @@ class Forecaster(Task):
         forecast = self(batch.past)
         step = torch.arange(1, forecast.shape[1] + 1, device=self.device)
         columns = {"origin": batch.origin.repeat_interleave(len(step)), "step": step.repeat(len(batch.origin))}
-        return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles.tolist())}
+        return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles)}
 
     def _pinball(self, forecast: Tensor, future: Tensor) -> Tensor:
         """The mean pinball loss, in units of the seasonal error."""
         error = (future[..., None] - forecast) / self.scale
-        return torch.maximum(self.quantiles * error, (self.quantiles - 1) * error).mean()
+        q = error.new_tensor(self.quantiles)  # no buffer: that would be rounded with the weights
+        return torch.maximum(q * error, (q - 1) * error).mean()
 
     def evaluate(self, batch: Window, stage: str) -> None:
         forecast, rows = self(batch.past), len(batch.past)
