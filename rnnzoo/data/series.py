@@ -1,7 +1,5 @@
 """Univariate time series for forecasters."""
 
-from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,11 +12,6 @@ from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_spl
 from rnnzoo.data.values import check_times, choose_column, read_values, resolution
 from rnnzoo.data.windows import Window, Windows
 from rnnzoo.errors import RnnZooError
-
-# a blank line is a missing value, and the type of a column is found from all of its rows, not some at a time;
-# the slow parser keeps a column with both numbers and text, so that its rows can be named
-_WHOLE = {"skip_blank_lines": False, "chunksize": 1 << 30}
-_SLOWLY = {"skip_blank_lines": False, "chunksize": 1 << 30, "engine": "python"}
 
 
 class SeriesData(LightningDataModule):
@@ -195,13 +188,13 @@ class SeriesData(LightningDataModule):
         """For each part that the data set has a split for, the values of that split."""
         if self.dataset == "taylor":
             return {"train": _taylor()}
-        load = partial(load_splits, self.dataset, self.subset, bundled="taylor", cache_dir=self.cache_dir)
-        try:
-            splits, _ = load(csv_options=_WHOLE)
-        except RnnZooError:
-            if not Path(self.dataset).expanduser().exists():
-                raise
-            splits, _ = load(csv_options=_SLOWLY)
+        splits, _ = load_splits(
+            self.dataset,
+            self.subset,
+            bundled="taylor",
+            columns=(self.column, *([] if self.time_column is None else [self.time_column])),
+            cache_dir=self.cache_dir,
+        )
         own = {part: splits[name] for part, name in own_splits(list(splits), self.dataset).items()}
         column = choose_column(own["train"].features, self.column, self.time_column, self.dataset)
         if self.time_column is not None:

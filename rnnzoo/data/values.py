@@ -1,9 +1,10 @@
 """The numbers of a series, and the order they stand in, out of a data set's columns."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnzoo.data.numbers import as_numbers, first_wrong, is_number
 from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def read_values(rows: "Dataset", column: str, dataset: str) -> np.ndarray:
     """
     cells = rows.with_format("arrow")[column]
     if _is_text(rows.features, column):
-        values = np.array([_number(text, k, column, dataset) for k, text in enumerate(cells.to_pylist())], dtype=float)
+        numbers = as_numbers(cells)
+        if numbers is None:
+            raise RnnZooError(f"column={column!r} of {dataset!r} {_no_number(cells)}")
+        values = numbers.to_numpy().astype(np.float64)
     elif _is_numeric(rows.features, column):
         values = cells.to_numpy().astype(np.float64)
     else:
@@ -89,13 +93,18 @@ def check_times(rows: "Dataset", column: str, dataset: str) -> None:
         )
 
 
-def _number(text: str | None, row: int, column: str, dataset: str) -> float:
-    try:
-        return float("nan" if text is None else text)
-    except ValueError:
-        raise RnnZooError(
-            f"column={column!r} of {dataset!r} must hold numbers, but row {row:,} (the first is row 0) has {text!r}"
-        ) from None
+def _no_number(cells: Any) -> str:
+    """What is wrong with a column of text."""
+    if cells.null_count == len(cells) or not any(text.strip() for text in cells.drop_null().to_pylist()):
+        return "is empty"
+    row, text = first_wrong(cells)
+    shown = repr(text if len(text) <= 60 else f"{text[:60]}...")
+    if is_number(text):
+        return (
+            f"has {shown} in row {row:,} (the first is row 0), where a comma or point may be the decimal sign or set "
+            "thousands apart: write all rows with a decimal point, and thousands together"
+        )
+    return f"must hold numbers, but row {row:,} (the first is row 0) has {shown}"
 
 
 def _type(features: "Features", name: str) -> str:
