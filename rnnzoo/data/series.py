@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from rnnzoo.data.sharing import in_order, shuffled
@@ -32,7 +33,8 @@ class SeriesData(LightningDataModule):
             folder of such files, a folder that `save_to_disk` wrote, or a name on the HuggingFace hub.
         subset: The configuration, for a data set on the hub that has several.
         column: The column with the values; may be left out where only one holds numbers.
-        time_column: A column of dates or numbers that must increase from row to row; it is only checked.
+        time_column: A column of dates or numbers that must increase from row to row; it is only checked. Steps that are
+            missing are a warning.
         horizon: Values to forecast.
         context: Values of the past that a forecast sees, besides a season before them.
         season: Values in a period of the series, a week for example.
@@ -200,7 +202,7 @@ class SeriesData(LightningDataModule):
         if self.time_column is not None:
             from datasets import concatenate_datasets
 
-            check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset)
+            check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset, rank_zero_warn)
         values = {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
         self._resolution = max(resolution(own[part], column, values[part]) for part in own)
         return values

@@ -219,7 +219,7 @@ HOURS = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=k) for k in ra
     [
         ([*range(9), 8, *range(10, 500)], r"must increase, but row 9 \(the first is row 0\) has 8 after 8: sort"),
         ([*range(9), 3, *range(10, 500)], r"must increase, but row 9 .* has 3 after 8: sort"),
-        ([*HOURS[:6], HOURS[2], *HOURS[7:]], r"row 6 .* has 2020-01-01 02:00:00\+00:00 after 2020-01-01 05"),
+        ([*HOURS[:6], HOURS[2], *HOURS[7:]], r"row 6 .* has 2020-01-01 02:00:00 after 2020-01-01 05"),
         ([*HOURS[:6], "soon", *HOURS[7:]], "has 'soon' in row 6 .*, which is no date or time"),
         ([*range(9), "", *range(10, 500)], "is empty in row 9 "),
     ],
