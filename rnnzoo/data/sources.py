@@ -6,11 +6,15 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from rnnzoo.cache import cache_folder, cannot_write, process_folder
 from rnnzoo.data.files import decoded
 from rnnzoo.data.tables import read_table
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -58,9 +62,8 @@ def load_splits(
     """
     if not name.strip():
         raise RnnZooError(f"dataset={name!r} is empty: give a path, a name on the hub, or {bundled!r}")
-    path = Path(name)
-    if not path.exists():  # a folder may be called ~
-        path = path.expanduser()
+    path = _path(name)
+    cache_dir = _datasets_cache(cache_dir)
     if path.is_file():
         return _local(name, lambda: _file(path, name, text_files, columns, cache_dir))
     if path.is_dir():
@@ -76,6 +79,14 @@ def load_splits(
             f"dataset={name!r} is no file or folder here{did_you_mean(name, [bundled])} loading it from the "
             f"HuggingFace hub failed too ({reason(error)}): give a path, a name on the hub, or {bundled!r}"
         ) from error
+
+
+def _path(name: str) -> Path:
+    path = Path(name)
+    try:
+        return path if path.exists() else path.expanduser()  # a folder may be called ~
+    except (RuntimeError, OSError, ValueError):  # no home; a name that is too long, or has a zero in it
+        return path
 
 
 def _file(
@@ -194,10 +205,31 @@ def _refuse_hops(path: Path) -> None:
         )
 
 
-def _load(builder: str, **options: Any) -> dict[str, "Dataset"]:
+def _load(builder: str, *, cache_dir: str | None, **options: Any) -> dict[str, "Dataset"]:
+    """What `datasets` prepares in its cache; in a folder of this process where that cannot be written."""
     import datasets
 
-    return _as_dict(_quietly(datasets.load_dataset, builder, **options))
+    load = partial(_quietly, datasets.load_dataset, builder, **options)
+    try:
+        return _as_dict(load(cache_dir=cache_dir))
+    except Exception as error:
+        if not cannot_write(error):
+            raise
+        loaded = _as_dict(load(cache_dir=str(process_folder())))
+        rank_zero_warn(
+            "what `datasets` prepares is not kept for the next run: "
+            f"{cache_dir or datasets.config.HF_DATASETS_CACHE} cannot be written ({reason(error)})"
+        )
+        return loaded
+
+
+def _datasets_cache(given: str | None) -> str | None:
+    """Where `datasets` prepares what it reads. Of a user without a home it would make a folder that is called ~."""
+    import datasets
+
+    if given is None and str(datasets.config.HF_DATASETS_CACHE).startswith("~"):
+        return str(cache_folder() / "datasets")
+    return given
 
 
 def _as_dict(loaded: Any) -> dict[str, "Dataset"]:

@@ -266,3 +266,31 @@ def test_a_file_that_changed_within_its_time_stamp_is_read_again(kind: str, tmp_
             {"csv": rows.to_csv, "parquet": rows.to_parquet, "jsonl": rows.to_json}[kind](str(path))
         os.utime(path, ns=(10**18, 10**18))  # as a copy with times, or a clock that was set back
         assert CharTextData(str(path)).text() == text
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "folder"])
+def test_where_datasets_cannot_write_its_cache_it_has_one_for_this_process(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "file" / "cache"))
+    said: list[str] = []
+    monkeypatch.setattr(sources_module, "rank_zero_warn", said.append)
+    rows, name = (
+        Dataset.from_dict({"text": ["a text and no more"] * 9}),
+        "train.parquet" if kind == "folder" else f"a.{kind}",
+    )
+    (rows.to_json if kind == "jsonl" else rows.to_parquet)(str(tmp_path / name))
+    (tmp_path / "file2").mkdir()
+    path = tmp_path / name
+    if kind == "folder":
+        path = path.rename(tmp_path / "file2" / name).parent
+    assert CharTextData(str(path)).text().startswith("a text and no more\na text")
+    assert len(said) == 1
+    assert said[0].startswith("what `datasets` prepares is not kept for the next run: ")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", "~/cache")
+    monkeypatch.setenv("RNNZOO_CACHE", str(tmp_path / "rnnzoo"))
+    monkeypatch.chdir(tmp_path)
+    assert CharTextData(str(path)).text().startswith("a text and no more\na text")
+    assert (tmp_path / "rnnzoo" / "datasets").is_dir()
+    assert not (tmp_path / "~").exists()
