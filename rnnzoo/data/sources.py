@@ -115,7 +115,7 @@ def _folder(
         _refuse_hops(path)
         return _as_dict(datasets.load_from_disk(str(path))), False
     with _plainly_named(path) as folder:
-        builder = _quietly(datasets.load_dataset_builder, str(folder), subset, cache_dir=cache_dir)
+        builder = _with_cache(datasets.load_dataset_builder, str(folder), subset, cache_dir=cache_dir)
         files = {str(s): [Path(file).resolve() for file in f] for s, f in (builder.config.data_files or {}).items()}
         if text_files and builder.name == "text":
             return {split: _text(own) for split, own in files.items()}, True
@@ -147,7 +147,7 @@ def _plainly_named(folder: Path) -> Iterator[Path]:
 def _hub(name: str, subset: str | None, columns: Collection[str | None], cache_dir: str | None) -> dict[str, "Dataset"]:
     import datasets
 
-    builder = _quietly(datasets.load_dataset_builder, name, subset, cache_dir=cache_dir)
+    builder = _with_cache(datasets.load_dataset_builder, name, subset, cache_dir=cache_dir)
     if builder.name != "csv" or not builder.config.data_files:
         return _load(name, name=subset, cache_dir=cache_dir)
     download = datasets.DownloadManager(dataset_name=builder.dataset_name, base_path=builder.base_path).download
@@ -206,21 +206,27 @@ def _refuse_hops(path: Path) -> None:
 
 
 def _load(builder: str, *, cache_dir: str | None, **options: Any) -> dict[str, "Dataset"]:
-    """What `datasets` prepares in its cache; in a folder of this process where that cannot be written."""
     import datasets
 
-    load = partial(_quietly, datasets.load_dataset, builder, **options)
+    return _as_dict(_with_cache(datasets.load_dataset, builder, cache_dir=cache_dir, **options))
+
+
+def _with_cache(function: Callable[..., Any], *args: Any, cache_dir: str | None, **options: Any) -> Any:
+    """What a function of `datasets` returns; with a cache in a folder of this process where its own has no room."""
+    import datasets
+
+    call = partial(_quietly, function, *args, **options)
     try:
-        return _as_dict(load(cache_dir=cache_dir))
+        return call(cache_dir=cache_dir)
     except Exception as error:
         if not cannot_write(error):
             raise
-        loaded = _as_dict(load(cache_dir=str(process_folder())))
+        result = call(cache_dir=str(process_folder()))
         rank_zero_warn(
             "what `datasets` prepares is not kept for the next run: "
             f"{cache_dir or datasets.config.HF_DATASETS_CACHE} cannot be written ({reason(error)})"
         )
-        return loaded
+        return result
 
 
 def _datasets_cache(given: str | None) -> str | None:

@@ -63,6 +63,11 @@ class Forecaster(Task):
         schedule: Schedule = "one_cycle",
     ):
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule)
+        if not scaling or "seasonal_error" not in scaling:
+            raise RnnZooError(
+                f"scaling={scaling} must have the seasonal_error of a series, which rnnzoo.data.SeriesData has: a "
+                "Forecaster takes no other data"
+            )
         quantiles = list(quantiles)
         if 0.5 not in quantiles or sorted(set(quantiles)) != quantiles or not 0 < quantiles[0] <= quantiles[-1] < 1:
             raise RnnZooError(f"quantiles must rise, lie in (0, 1) and have 0.5 among them, not {quantiles}")
@@ -97,12 +102,14 @@ class Forecaster(Task):
         return self.model(past).sort(-1).values
 
     def training_step(self, batch: Window, index: int) -> Tensor:
+        _check_windows(batch)
         loss = self._pinball(self.model(batch.past), batch.future)
         self.log_train(loss)
         return loss
 
     def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
         """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
+        _check_windows(batch)
         forecast = self(batch.past)
         step = torch.arange(1, forecast.shape[1] + 1, device=self.device)
         columns = {"origin": batch.origin.repeat_interleave(len(step)), "step": step.repeat(len(batch.origin))}
@@ -115,6 +122,7 @@ class Forecaster(Task):
         return torch.maximum(q * error, (q - 1) * error).mean()
 
     def evaluate(self, batch: Window, stage: str) -> None:
+        _check_windows(batch)
         forecast, rows = self(batch.past), len(batch.past)
         self.log_eval(stage, self._pinball(forecast, batch.future), rows)
         naive = self.model.seasonal_naive(batch.past)
@@ -133,3 +141,10 @@ class Forecaster(Task):
             "  rnnzoo fit --config configs/forecast.yaml --model.cell lstm --model.hidden_size 128",
             "  rnnzoo cells",
         ]
+
+
+def _check_windows(batch: Any) -> None:
+    if not isinstance(batch, Window):
+        raise RnnZooError(
+            f"a Forecaster takes windows of a series, such as rnnzoo.data.SeriesData gives, not {type(batch).__name__}"
+        )

@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from rnnzoo import RnnZooError
-from rnnzoo.data import SeriesData, Window
+from rnnzoo.data import CharTextData, SeriesData, Window
 from rnnzoo.tasks import Forecaster
 from rnnzoo.tasks.means import ExactMean
 
@@ -170,3 +170,20 @@ def test_predictions_name_the_window_the_step_and_the_quantiles():
     assert columns["origin"].tolist() == [40] * 5 + [41] * 5
     assert columns["step"].tolist() == [1, 2, 3, 4, 5] * 2
     torch.testing.assert_close(columns["q0.5"], model(batch.past)[..., 1].flatten())
+
+
+@pytest.mark.parametrize("scaling", [None, {}, {"mean": 1.0}])
+def test_a_forecaster_of_anything_but_a_series_is_one_line(scaling):
+    with pytest.raises(
+        RnnZooError, match=r"^scaling=.* must have the seasonal_error of a series, which rnnzoo.data.Seri"
+    ):
+        Forecaster(scaling, **SMALL)
+
+
+def test_a_forecaster_that_is_given_text_says_what_it_takes(tmp_path):
+    (tmp_path / "a.txt").write_text("a text and no series " * 99)
+    data, model = CharTextData(str(tmp_path / "a.txt"), batch_size=2, sequence_length=8), forecaster()
+    trainer = Trainer(max_steps=1, num_sanity_val_steps=0, **QUIET)
+    for run in (trainer.fit, trainer.test, trainer.predict):
+        with pytest.raises(RnnZooError, match=r"^a Forecaster takes windows of a series, .*, not StreamBatch$"):
+            run(model, datamodule=data)
