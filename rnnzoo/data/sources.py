@@ -270,4 +270,9 @@ def reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split())
-    return "no rows" if "corresponds to no data" in text else f"{type(error).__name__}: {text}"
+    # both are what an empty table comes to
+    return (
+        "no rows"
+        if re.search("corresponds to no data|BatchSize must be greater than 0", text)
+        else f"{type(error).__name__}: {text}"
+    )

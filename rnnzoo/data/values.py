@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from rnnzoo.data.numbers import as_numbers, first_wrong, is_number
 from rnnzoo.errors import RnnZooError
@@ -48,6 +49,7 @@ def read_values(rows: "Dataset", column: str, dataset: str) -> np.ndarray:
             raise RnnZooError(f"column={column!r} of {dataset!r} {_no_number(cells)}")
         values = numbers.to_numpy().astype(np.float64)
     elif _is_numeric(rows.features, column):
+        numbers = cells
         values = cells.to_numpy().astype(np.float64)
     else:
         raise RnnZooError(
@@ -58,6 +60,13 @@ def read_values(rows: "Dataset", column: str, dataset: str) -> np.ndarray:
         raise RnnZooError(
             f"column={column!r} of {dataset!r} is {values[wrong[0]]} in row {wrong[0]:,} (the first is row 0){more}: "
             "fill or remove what is missing"
+        )
+    largest = np.abs(values).max(initial=0)
+    exact = largest <= 2**53 or not pa.types.is_integer(numbers.type)
+    if not exact and (values.astype(object) != numbers.to_numpy().astype(object)).any():
+        raise RnnZooError(
+            f"column={column!r} of {dataset!r} has whole numbers up to {largest:g}, of which a float64 holds those to "
+            "2 ** 53 (9.0e15) exactly: subtract a constant from it"
         )
     return values
 
@@ -114,6 +123,8 @@ def _as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
         return read_times(pd.Series(cells.to_pylist(), dtype="str"), what)
     if kind.startswith(("timestamp", "date")):
         return pd.to_datetime(cells.to_pandas())
+    if kind.startswith(("duration", "time32", "time64")):
+        return cells.cast(pa.int32() if kind.startswith("time32") else pa.int64()).to_pandas()
     if not _is_numeric(rows.features, column):
         raise RnnZooError(f"{what} must hold dates or numbers, but its type is {rows.features[column]}")
     if kind.startswith(("int", "uint")):

@@ -27,6 +27,10 @@ class Window:
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.past, self.future, self.origin))
 
+    def _replace(self, **fields: Tensor) -> Self:
+        """As a named tuple's: the same windows with other fields."""
+        return type(self)(**{**vars(self), **fields})
+
     def to(self, device: torch.device | str) -> Self:
         """On another device; in float32 where that has no float64."""
         dtype = exact_dtype(torch.device(device))

@@ -27,7 +27,8 @@ class ExactMean(Metric):
         value = value.detach().to(exact_dtype(value.device))
         weight = torch.as_tensor(weight, dtype=value.dtype, device=value.device)
         # not +=: a sum of a float64 and of a zero in the module's precision is a float64
-        self.total, self.weight = self.total + value * weight, self.weight + weight
+        self.total = self.total + torch.where(weight > 0, value * weight, 0.0)  # the mean of nothing is NaN
+        self.weight = self.weight + weight
 
     def compute(self) -> Tensor:
         return self.total / self.weight

@@ -317,6 +317,22 @@ def test_a_variation_that_the_numbers_cannot_hold_is_refused(
             _ = data.scaling
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_whole_numbers_that_a_float_cannot_hold_are_refused(kind: str, tmp_path: Path) -> None:
+    """2 ** 53 + 1 is the first; they would become a constant series, or one that moves in steps of its own."""
+    for level, fits in ((2**53 - 300, True), (10**17, False)):
+        rows = Dataset.from_dict({"v": [level + k * k % 13 for k in range(200)]})
+        (rows.to_csv if kind == "csv" else rows.to_parquet)(str(tmp_path / f"{level}.{kind}"))
+        data = SeriesData(str(tmp_path / f"{level}.{kind}"), **SMALL)
+        if fits:
+            assert (data.series - level).tolist() == [k * k % 13 for k in range(200)]
+        else:
+            with pytest.raises(
+                RnnZooError, match=r"has whole numbers up to 1e\+17, of which a float64 holds those to 2 "
+            ):
+                data.setup()
+
+
 class Mean(LightningModule):
     """The smallest model that reads every window of every loader."""
 

@@ -223,6 +223,8 @@ def test_steps_that_are_missing_are_counted_and_the_first_is_named(
         pa.array(DAYS, pa.timestamp("us")),
         pa.array([t.astimezone(ZoneInfo("Europe/Berlin")) for t in HOURS[:40]], pa.timestamp("s", "Europe/Berlin")),
         pa.array(DAYS, pa.date64()),
+        pa.array(range(0, 400, 10), pa.duration("s")),
+        pa.array(range(0, 400, 10), pa.time32("s")),
     ],
 )
 def test_times_of_parquet_have_types_of_their_own(column: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,9 @@ def test_a_mean_keeps_float64_in_a_module_of_half_precision_and_hides_no_nan():
             mean.update(torch.tensor(value + epoch), int(weight))
         assert mean.compute().item() == pytest.approx(np.average(values + epoch, weights=weights), rel=1e-12)
         mean.reset()
+    mean.update(torch.tensor(torch.nan), 0)
     mean.update(torch.tensor(1.0), 3)
+    assert mean.compute() == 1
     mean.update(torch.tensor(torch.nan), 3)
     assert mean.compute().isnan()
 
