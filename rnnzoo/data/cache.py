@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from rnnzoo.cache import written_aside
+from rnnzoo.cache import is_full, written_aside
 
 _LAYOUT = 1  # of the file; another one is another key
 
@@ -40,7 +40,8 @@ def cached(key: str, folder: Path, make: Callable[[], EncodedText], warn: Callab
     try:
         _write(path, made)
     except (OSError, RuntimeError) as error:  # RuntimeError: torch.save on a full disk
-        warn(f"the encoded text is not kept for the next run: {path.parent} cannot be written ({error})")
+        reason = "the disk is full" if is_full(path.parent) else error
+        warn(f"the encoded text is not kept for the next run: {path.parent} cannot be written ({reason})")
     return made
 
 

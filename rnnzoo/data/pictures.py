@@ -64,7 +64,7 @@ def mnist(dataset: str, cache_dir: str | None) -> dict[str, Pictures]:
         RnnZooError: it cannot be had, lacks a column, or holds something else than grey pictures of one size.
     """
     try:
-        splits, _ = load_splits(dataset, bundled=HUB, cache_dir=cache_dir)
+        splits, _ = load_splits(dataset, bundled=HUB, columns=("image", "label"), cache_dir=cache_dir)
     except RnnZooError as error:
         if dataset != HUB:
             raise

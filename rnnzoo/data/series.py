@@ -1,24 +1,18 @@
 """Univariate time series for forecasters."""
 
-from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from rnnzoo.data.sharing import in_order, shuffled
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_splits
-from rnnzoo.data.values import check_times, choose_column, read_values
+from rnnzoo.data.values import check_times, choose_column, read_values, resolution
 from rnnzoo.data.windows import Window, Windows
 from rnnzoo.errors import RnnZooError
-
-# a blank line is a missing value, and the type of a column is found from all of its rows, not some at a time;
-# the slow parser keeps a column with both numbers and text, so that its rows can be named
-_WHOLE = {"skip_blank_lines": False, "chunksize": 1 << 30}
-_SLOWLY = {"skip_blank_lines": False, "chunksize": 1 << 30, "engine": "python"}
 
 
 class SeriesData(LightningDataModule):
@@ -39,7 +33,8 @@ class SeriesData(LightningDataModule):
             folder of such files, a folder that `save_to_disk` wrote, or a name on the HuggingFace hub.
         subset: The configuration, for a data set on the hub that has several.
         column: The column with the values; may be left out where only one holds numbers.
-        time_column: A column of dates or numbers that must increase from row to row; it is only checked.
+        time_column: A column of dates or numbers that must increase from row to row; it is only checked. Steps that are
+            missing are a warning.
         horizon: Values to forecast.
         context: Values of the past that a forecast sees, besides a season before them.
         season: Values in a period of the series, a week for example.
@@ -91,6 +86,7 @@ class SeriesData(LightningDataModule):
         self.stride, self.eval_stride, self.batch_size = stride, eval_stride, batch_size
         self.num_workers, self.predict_split, self.cache_dir = num_workers, predict_split, cache_dir
         self._loaded: tuple[np.ndarray, dict[str, range]] | None = None
+        self._resolution = 0.0  # what the largest value differs by from the next that its column can hold
 
     @property
     def series(self) -> np.ndarray:
@@ -109,7 +105,7 @@ class SeriesData(LightningDataModule):
         `mean` and `std` of its values; `seasonal_error`: the mean of |y_t - y_{t - season}|, what MASE is scaled by.
 
         Raises:
-            RnnZooError: one of the two scales is zero.
+            RnnZooError: one of the two scales is zero, or the numbers are too large to be told apart.
         """
         part = self.parts["train"]
         y = self.series[part.start : part.stop]
@@ -117,7 +113,9 @@ class SeriesData(LightningDataModule):
             raise RnnZooError(
                 f"season={self.season} is longer than the {len(y):,} values that {self.dataset!r} has for training"
             )
-        seasonal_error = float(np.abs(y[self.season :] - y[: -self.season]).mean())
+        with np.errstate(over="ignore", invalid="ignore"):
+            seasonal_error = float(np.abs(y[self.season :] - y[: -self.season]).mean())
+            mean, std = float(y.mean()), float(y.std())
         if y.min() == y.max():
             raise RnnZooError(f"{self.dataset!r} is constant in the training part, {y[0]} throughout: nothing to learn")
         if seasonal_error == 0:
@@ -125,7 +123,15 @@ class SeriesData(LightningDataModule):
                 f"the training part of {self.dataset!r} repeats itself exactly after season={self.season} values: "
                 "MASE has nothing to compare with; choose another season"
             )
-        return {"mean": float(y.mean()), "std": float(y.std()), "seasonal_error": seasonal_error}
+        largest = np.abs(y).max()
+        if not np.isfinite([mean, std, seasonal_error]).all():
+            raise RnnZooError(f"{self.dataset!r} has values up to {largest:g}, too large to add up: rescale it")
+        if self._resolution > 0.01 * seasonal_error:
+            raise RnnZooError(
+                f"{self.dataset!r} has values up to {largest:g}, which are held to {self._resolution:g} at best: "
+                f"too coarse for differences of {seasonal_error:g} from a season before; subtract a constant from it"
+            )
+        return {"mean": mean, "std": std, "seasonal_error": seasonal_error}
 
     def setup(self, stage: str | None = None) -> None:
         self._load()
@@ -165,7 +171,7 @@ class SeriesData(LightningDataModule):
                 f"the {part} part of {self.dataset!r} ends after {where.stop:,} values and has {len(where):,}, too "
                 f"few for a window: context={self.context} + season={self.season} before horizon={self.horizon} in it"
             )
-        return Windows(y.astype(np.float32), past, self.horizon, origins)
+        return Windows(y, past, self.horizon, origins)
 
     def _load(self) -> tuple[np.ndarray, dict[str, range]]:
         if self._loaded is None:
@@ -184,20 +190,22 @@ class SeriesData(LightningDataModule):
         """For each part that the data set has a split for, the values of that split."""
         if self.dataset == "taylor":
             return {"train": _taylor()}
-        load = partial(load_splits, self.dataset, self.subset, bundled="taylor", cache_dir=self.cache_dir)
-        try:
-            splits, _ = load(csv_options=_WHOLE)
-        except RnnZooError:
-            if not Path(self.dataset).expanduser().exists():
-                raise
-            splits, _ = load(csv_options=_SLOWLY)
+        splits, _ = load_splits(
+            self.dataset,
+            self.subset,
+            bundled="taylor",
+            columns=(self.column, *([] if self.time_column is None else [self.time_column])),
+            cache_dir=self.cache_dir,
+        )
         own = {part: splits[name] for part, name in own_splits(list(splits), self.dataset).items()}
         column = choose_column(own["train"].features, self.column, self.time_column, self.dataset)
         if self.time_column is not None:
             from datasets import concatenate_datasets
 
-            check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset)
-        return {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
+            check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset, rank_zero_warn)
+        values = {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
+        self._resolution = max(resolution(own[part], column, values[part]) for part in own)
+        return values
 
 
 def _taylor() -> np.ndarray:

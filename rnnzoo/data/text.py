@@ -194,7 +194,14 @@ class CharTextData(LightningDataModule):
         """For each part that the data set has a split for, the text of that split piece by piece."""
         if self.dataset == "kjv":
             return {"train": partial(_kjv)}
-        splits, whole = load_splits(self.dataset, self.subset, bundled="kjv", text_files=True, cache_dir=self.cache_dir)
+        splits, whole = load_splits(
+            self.dataset,
+            self.subset,
+            bundled="kjv",
+            text_files=True,
+            columns=(self.column,),
+            cache_dir=self.cache_dir,
+        )
         own = own_splits(list(splits), self.dataset)
         for name in own.values():
             _check_column(splits[name], self.column, self.dataset)

@@ -63,12 +63,17 @@ class ForecastModel(nn.Module):
         self.scale = scale
 
     def forward(self, past: Tensor) -> Tensor:
-        """Quantiles (B, horizon, Q) in the series' own unit, from its `past` (B, context + season)."""
+        """Quantiles (B, horizon, Q) in the series' own unit, from its `past` (B, context + season).
+
+        Differences, scaling and the forecast are in `past`'s precision, at least float32; only what the RNN and the
+        head see is in that of their weights. So a float64 `past` may lie at any level.
+        """
+        past = past.to(torch.promote_types(past.dtype, torch.float32))
         d = past[:, self.season :] - past[:, : -self.season]
         m = d[:, -self.level :].mean(1, keepdim=True)
-        x = ((d - m) / self.scale)[..., None]
+        x = ((d - m) / self.scale)[..., None].to(self.head.weight.dtype)
         y, _ = self.rnn(x, **regular(self.rnn, x))
-        left = self.head(self.dropout(y[:, -1])).float().view(len(past), self.horizon, -1)
+        left = self.head(self.dropout(y[:, -1])).to(past.dtype).view(len(past), self.horizon, -1)
         return (self.seasonal_naive(past) + m)[..., None] + self.scale * left
 
     def seasonal_naive(self, past: Tensor) -> Tensor:

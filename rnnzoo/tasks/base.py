@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from rnnzoo import __version__
 from rnnzoo.cells.contract import Cell
@@ -18,6 +18,7 @@ from rnnzoo.cells.registry import check_constants, find, kind, name_of
 from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
+from rnnzoo.tasks.means import ExactMean
 from rnnzoo.transforms.gates import bare
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
@@ -50,7 +51,7 @@ class Task(LightningModule):
             raise RnnZooError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}")
         self.learning_rate, self.weight_decay, self.schedule = learning_rate, weight_decay, schedule
         self.losses = MetricCollection(
-            {f"{stage}_loss": MeanMetric() for stage in ("val", "test")}, compute_groups=False
+            {f"{stage}_loss": ExactMean() for stage in ("val", "test")}, compute_groups=False
         )
         self._fresh: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
 
@@ -95,7 +96,8 @@ class Task(LightningModule):
     # ---- optimizer and schedule
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        eps = max(1e-8, torch.finfo(self.dtype).tiny)  # type: ignore[arg-type]  # 1e-8 is zero to a float16, 0/0 NaN
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, eps=eps)
         scheduler = self._scheduler(optimizer)
         groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         self._fresh = (dict(scheduler.state_dict()), groups)

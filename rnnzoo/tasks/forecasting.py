@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from rnnzoo.data.windows import Window
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
+from rnnzoo.tasks.means import ExactMean
 
 
 class Forecaster(Task):
@@ -62,6 +63,11 @@ class Forecaster(Task):
         schedule: Schedule = "one_cycle",
     ):
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule)
+        if not scaling or "seasonal_error" not in scaling:
+            raise RnnZooError(
+                f"scaling={scaling} must have the seasonal_error of a series, which rnnzoo.data.SeriesData has: a "
+                "Forecaster takes no other data"
+            )
         quantiles = list(quantiles)
         if 0.5 not in quantiles or sorted(set(quantiles)) != quantiles or not 0 < quantiles[0] <= quantiles[-1] < 1:
             raise RnnZooError(f"quantiles must rise, lie in (0, 1) and have 0.5 among them, not {quantiles}")
@@ -82,12 +88,10 @@ class Forecaster(Task):
             **constants,
             **rnn_options(rnn_args),
         )
-        self.register_buffer("quantiles", torch.tensor(quantiles), persistent=False)
+        self.quantiles = quantiles
         self.median = quantiles.index(0.5)
         names = [f"{stage}_{name}" for stage in ("val", "test") for name in ("mase", "mase_naive")]
-        self.errors = MetricCollection({name: MeanMetric() for name in names}, compute_groups=False)
-
-    quantiles: Tensor
+        self.errors = MetricCollection({name: ExactMean() for name in names}, compute_groups=False)
 
     @property
     def rnn(self) -> RNN:
@@ -98,23 +102,27 @@ class Forecaster(Task):
         return self.model(past).sort(-1).values
 
     def training_step(self, batch: Window, index: int) -> Tensor:
+        _check_windows(batch)
         loss = self._pinball(self.model(batch.past), batch.future)
         self.log_train(loss)
         return loss
 
     def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
         """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
+        _check_windows(batch)
         forecast = self(batch.past)
         step = torch.arange(1, forecast.shape[1] + 1, device=self.device)
         columns = {"origin": batch.origin.repeat_interleave(len(step)), "step": step.repeat(len(batch.origin))}
-        return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles.tolist())}
+        return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles)}
 
     def _pinball(self, forecast: Tensor, future: Tensor) -> Tensor:
         """The mean pinball loss, in units of the seasonal error."""
         error = (future[..., None] - forecast) / self.scale
-        return torch.maximum(self.quantiles * error, (self.quantiles - 1) * error).mean()
+        q = error.new_tensor(self.quantiles)  # no buffer: that would be rounded with the weights
+        return torch.maximum(q * error, (q - 1) * error).mean()
 
     def evaluate(self, batch: Window, stage: str) -> None:
+        _check_windows(batch)
         forecast, rows = self(batch.past), len(batch.past)
         self.log_eval(stage, self._pinball(forecast, batch.future), rows)
         naive = self.model.seasonal_naive(batch.past)
@@ -133,3 +141,10 @@ class Forecaster(Task):
             "  rnnzoo fit --config configs/forecast.yaml --model.cell lstm --model.hidden_size 128",
             "  rnnzoo cells",
         ]
+
+
+def _check_windows(batch: Any) -> None:
+    if not isinstance(batch, Window):
+        raise RnnZooError(
+            f"a Forecaster takes windows of a series, such as rnnzoo.data.SeriesData gives, not {type(batch).__name__}"
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnnzoo import cache as cache_module
 from rnnzoo.cache import cache_folder, written_aside
 from rnnzoo.data import CharTextData, encoding
 from rnnzoo.data.cache import EncodedText, cached
@@ -120,6 +121,24 @@ def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNZOO_CACHE", "/own")
     assert cache_folder(None) == Path("/own")
     assert cache_folder("~/given") == Path("/home/someone/given")
+
+
+def test_a_user_without_a_home_has_a_cache_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    cache_module._without_home.cache_clear()
+    for name in ("RNNZOO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.warns(UserWarning, match="has no home folder, so nothing is kept .* RNNZOO_CACHE=FOLDER"):
+        folder = cache_folder()
+    assert folder.parent == cache_module.process_folder()
+    assert cache_folder() == folder
+    assert cached("key", folder, lambda: EncodedText(np.zeros(3, dtype=np.uint8), "a"), pytest.fail).characters == "a"
+    monkeypatch.setenv("RNNZOO_CACHE", "/own")
+    assert cache_folder() == Path("/own")
+    cache_module._without_home.cache_clear()
 
 
 def _half_written(path: Path) -> None:

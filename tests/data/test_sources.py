@@ -1,6 +1,8 @@
 """Text and rows out of real files, through `datasets`."""
 
+import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from rnnzoo.data import CharTextData
+from rnnzoo.data import files as files_module
 from rnnzoo.data import sources as sources_module
 from rnnzoo.errors import RnnZooError
 
@@ -55,7 +58,7 @@ def scrambled(seed: int) -> bytes:
 def test_a_text_file_is_read_byte_for_byte(
     content: bytes, block: int, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources_module, "_BLOCK", block)
+    monkeypatch.setattr(files_module, "BLOCK", block)
     assert CharTextData(write("a.txt", content)).text().encode() == content
 
 
@@ -124,7 +127,7 @@ def test_a_file_that_changed_is_read_again(write: Write) -> None:
 def test_a_file_that_cannot_be_read_is_one_line(
     name: str, content: bytes, message: str, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources_module, "_BLOCK", 11)
+    monkeypatch.setattr(files_module, "BLOCK", 11)
     with pytest.raises(RnnZooError, match=message) as caught:
         CharTextData(write(name, content)).setup()
     assert "\n" not in str(caught.value)
@@ -169,3 +172,125 @@ def test_splits_without_train_are_refused(tmp_path: Path) -> None:
     DatasetDict({"left": rows, "right": rows}).save_to_disk(str(tmp_path / "d"))
     with pytest.raises(RnnZooError, match="has the splits left, right, but none called train"):
         CharTextData(str(tmp_path / "d")).setup()
+
+
+NAMES = ["run[1]", "-r u*n?", ".läuft{😀}", "__run__", "~$a'b\"c\\d!", "a:b#c%20d\ne"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["txt", "csv", "parquet", "jsonl", "arrow", "saved"])
+def test_a_file_that_is_named_is_the_file_that_is_read(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside files that its name, taken for a pattern, would find; in a folder of such a name, and by a link to it."""
+    text = "this one and no other"
+    suffix = "" if kind == "saved" else f".{kind}"
+    for folder, stem in (("in", name), (name, "plain")):
+        for other in {"run1", "runs", stem}:
+            path = tmp_path / folder / f"{other}{suffix}"
+            path.parent.mkdir(exist_ok=True, parents=True)
+            content = text if other == stem else "another"
+            rows = Dataset.from_dict({"text": [content]})
+            if kind == "txt":
+                path.write_text(content)
+            elif kind == "arrow":
+                rows.save_to_disk(str(tmp_path / "made"))
+                shutil.copyfile(next((tmp_path / "made").glob("*.arrow")), path)
+            else:
+                {"csv": rows.to_csv, "parquet": rows.to_parquet, "jsonl": rows.to_json, "saved": rows.save_to_disk}[
+                    kind
+                ](path if kind == "saved" else str(tmp_path / "made.file"))
+                if kind != "saved":
+                    (tmp_path / "made.file").rename(path)
+        path = tmp_path / folder / f"{stem}{suffix}"
+        assert CharTextData(str(path)).text() == text
+        monkeypatch.chdir(path.parent)
+        assert CharTextData(path.name).text() == text
+        link = tmp_path / f"link to {name}{suffix}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        assert CharTextData(str(link)).text() == text
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["txt", "csv", "parquet", "jsonl"])
+def test_a_folder_that_is_named_is_the_folder_that_is_read(kind: str, name: str, tmp_path: Path) -> None:
+    for folder in (name, "run1", "runs"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for part in ("train", "validation", "test"):
+            path = tmp_path / folder / f"{part}.{kind}"
+            text = f"{folder} for {part}"
+            rows = Dataset.from_dict({"text": [text]})
+            if kind == "txt":
+                path.write_text(text)
+            else:
+                {"csv": rows.to_csv, "parquet": rows.to_parquet, "jsonl": rows.to_json}[kind](str(tmp_path / "made"))
+                (tmp_path / "made").rename(path)
+    data = CharTextData(str(tmp_path / name))
+    assert [data.text(part) for part in ("train", "validation", "test")] == [
+        f"{name} for {part}" for part in ("train", "validation", "test")
+    ]
+
+
+def test_what_datasets_takes_for_a_place_in_an_archive_is_refused_by_name(tmp_path: Path, write: Write) -> None:
+    rows = Dataset.from_dict({"text": ["abcabcabc" * 9]})
+    for name, save in (("a::b.parquet", rows.to_parquet), ("a::b", rows.save_to_disk)):
+        save(str(tmp_path / "made"))
+        (tmp_path / "made").rename(tmp_path / name)
+        with pytest.raises(RnnZooError, match=r"has .::. in its path, .* rename it"):
+            CharTextData(str(tmp_path / name)).setup()
+    assert CharTextData(write("a::c/ab.txt", "abcabcabc" * 9)).text() == "abcabcabc" * 9
+    assert CharTextData(str(tmp_path / "a::c")).text() == "abcabcabc" * 9
+
+
+def test_a_home_folder_is_meant_by_a_tilde_unless_something_is_called_so(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("home/a.txt", "at home, where else")
+    write("here/~/a.txt", "a folder called so")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "home")
+    assert CharTextData("~/a.txt").text() == "at home, where else"
+    monkeypatch.chdir(tmp_path / "here")
+    assert CharTextData("~/a.txt").text() == "a folder called so"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl", "txt"])
+def test_a_file_that_changed_within_its_time_stamp_is_read_again(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    for text in ("one of a text " * 5, "two of a text " * 5):
+        rows = Dataset.from_dict({"text": [text]})
+        if kind == "txt":
+            path.write_text(text)
+        else:
+            {"csv": rows.to_csv, "parquet": rows.to_parquet, "jsonl": rows.to_json}[kind](str(path))
+        os.utime(path, ns=(10**18, 10**18))  # as a copy with times, or a clock that was set back
+        assert CharTextData(str(path)).text() == text
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "folder"])
+def test_where_datasets_cannot_write_its_cache_it_has_one_for_this_process(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "file" / "cache"))
+    said: list[str] = []
+    monkeypatch.setattr(sources_module, "rank_zero_warn", said.append)
+    rows, name = (
+        Dataset.from_dict({"text": ["a text and no more"] * 9}),
+        "train.parquet" if kind == "folder" else f"a.{kind}",
+    )
+    (rows.to_json if kind == "jsonl" else rows.to_parquet)(str(tmp_path / name))
+    (tmp_path / "file2").mkdir()
+    path = tmp_path / name
+    if kind == "folder":
+        path = path.rename(tmp_path / "file2" / name).parent
+    assert CharTextData(str(path)).text().startswith("a text and no more\na text")
+    assert len(said) == 1 + (kind == "folder")
+    assert said[0].startswith("what `datasets` prepares is not kept for the next run: ")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", "~/cache")
+    monkeypatch.setenv("RNNZOO_CACHE", str(tmp_path / "rnnzoo"))
+    monkeypatch.chdir(tmp_path)
+    assert CharTextData(str(path)).text().startswith("a text and no more\na text")
+    assert (tmp_path / "rnnzoo" / "datasets").is_dir()
+    assert not (tmp_path / "~").exists()

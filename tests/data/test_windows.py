@@ -1,11 +1,14 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from rnnzoo.data.sharing import Batches
 from rnnzoo.data.windows import Windows
 
-SERIES = np.arange(100, dtype=np.float32) ** 2
+SERIES = np.arange(100, dtype=np.float64) ** 2
 
 
 def test_a_window_is_two_slices_of_the_series() -> None:
@@ -17,7 +20,7 @@ def test_a_window_is_two_slices_of_the_series() -> None:
         assert past.tolist() == SERIES[origin - 7 : origin].tolist()
         assert future.tolist() == SERIES[origin : origin + 3].tolist()
     assert batch.origin.tolist() == list(range(10, 98, 5))
-    assert (batch.past.dtype, batch.future.dtype, batch.origin.dtype) == (torch.float32, torch.float32, torch.int64)
+    assert (batch.past.dtype, batch.future.dtype, batch.origin.dtype) == (torch.float64, torch.float64, torch.int64)
     one = windows[4]
     assert all(torch.equal(a, b[4]) for a, b in zip(one, batch, strict=True))
 
@@ -29,6 +32,17 @@ def test_what_is_not_known_yet_is_nan() -> None:
     assert future.isnan().tolist() == [[False, True, True], [True, True, True]]
     assert origin.tolist() == [99, 100]
     assert not np.isnan(SERIES).any()
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "32-true", "64-true", "bf16-mixed"])
+def test_a_trainers_precision_does_not_round_a_window(precision: Any) -> None:
+    """Lightning rounds all the tensors that it finds; 257 is no bfloat16, and 1e8 + 1 no float32."""
+    window = Windows(1e8 + np.arange(300.0), past=280, horizon=3, origins=range(290, 295)).__getitems__([0, 1])
+    trainer = Trainer(accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False)
+    converted = trainer.precision_plugin.convert_input(window)
+    there = trainer.strategy.batch_to_device(converted, torch.device("cpu"))
+    assert [torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(window, there, strict=True)] == [True] * 3
+    assert there.past[0, -1] == 1e8 + 289
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 4])

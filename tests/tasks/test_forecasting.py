@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch import nn
 
 from rnnzoo import RnnZooError
-from rnnzoo.data import SeriesData, Window
+from rnnzoo.data import CharTextData, SeriesData, Window
 from rnnzoo.tasks import Forecaster
+from rnnzoo.tasks.means import ExactMean
 
 SCALING = {"mean": 0.0, "std": 1.0, "seasonal_error": 2.5}
 SMALL = {"hidden_size": 6, "horizon": 5, "season": 7, "level": 3}
@@ -87,6 +89,70 @@ def test_the_scaled_errors_are_those_computed_by_hand(tmp_path):
     assert figures["test_mase_naive"] == pytest.approx(np.mean(naive), rel=1e-4)
 
 
+QUIET = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+}
+
+
+@pytest.mark.parametrize(("level", "unit"), [(1e8, 3.0), (1e6, 1.0), (-1e12, 1.0), (0.0, 1e39), (1e41, 1e39)])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true", "16-true", "bf16-mixed"])
+def test_errors_and_forecasts_are_those_of_the_series_at_any_level_and_precision(tmp_path, level, unit, precision):
+    """Taken away by hand in float64, the level changes no error, and the forecasts by itself alone."""
+    noise = np.random.default_rng(0).standard_normal(400)
+    files = {"high": level + unit * noise, "low": level + unit * noise - level}
+    results = {}
+    for name, y in files.items():
+        (tmp_path / f"{name}.csv").write_text("y\n" + "\n".join(map(repr, y.tolist())) + "\n")
+        data = SeriesData(str(tmp_path / f"{name}.csv"), horizon=5, context=11, season=7, batch_size=16)
+        torch.manual_seed(0)
+        model = Forecaster(data.scaling, learning_rate=0.01, schedule="constant", kernel="reference", **SMALL)
+        trainer = Trainer(max_steps=3, precision=precision, limit_val_batches=0, **QUIET)
+        trainer.fit(model, data)
+        (figures,) = trainer.test(model, data, verbose=False)
+        forecasts = torch.cat([batch["q0.5"] for batch in trainer.predict(model, data)])
+        results[name] = figures, forecasts.double().numpy()
+    train, test = data.parts["train"], data.parts["test"]
+    y = files["low"]
+    scale = np.abs(y[train.start + 7 : train.stop] - y[train.start : train.stop - 7]).mean()
+    origins = range(test.start, test.stop - 5 + 1)
+    naive = np.mean([np.abs(y[o : o + 5] - y[o - 7 : o - 2]).mean() for o in origins]) / scale
+    future = np.concatenate([y[o : o + 5] for o in origins])
+    for name, shift in (("high", level), ("low", 0.0)):
+        figures, forecasts = results[name]
+        assert figures["test_mase_naive"] == pytest.approx(naive, rel=1e-5)
+        assert figures["test_mase"] == pytest.approx(np.abs(future - (forecasts - shift)).mean() / scale, rel=1e-5)
+    shifted = results["high"][1] - level
+    assert np.abs(shifted - results["low"][1]).max() < 0.05 * scale
+
+
+def test_a_mean_keeps_float64_in_a_module_of_half_precision_and_hides_no_nan():
+    draw = np.random.default_rng(0)
+    values, weights = draw.random(300), draw.integers(1, 20, 300)
+    mean = nn.ModuleDict({"mean": ExactMean()}).to(torch.bfloat16)["mean"]
+    for epoch in range(2):
+        for value, weight in zip(values, weights, strict=True):
+            mean.update(torch.tensor(value + epoch), int(weight))
+        assert mean.compute().item() == pytest.approx(np.average(values + epoch, weights=weights), rel=1e-12)
+        mean.reset()
+    mean.update(torch.tensor(torch.nan), 0)
+    mean.update(torch.tensor(1.0), 3)
+    assert mean.compute() == 1
+    mean.update(torch.tensor(torch.nan), 3)
+    assert mean.compute().isnan()
+
+
+def test_half_precision_does_not_move_the_quantiles():
+    model = forecaster().to(torch.bfloat16)
+    batch = Window(torch.randn(2, 18).double(), torch.randn(2, 5).double(), torch.tensor([40, 41]))
+    assert list(model.predict_step(batch, 0))[2:] == ["q0.1", "q0.5", "q0.9"]
+    forecast, future = torch.zeros(1, 1, 3).double(), torch.ones(1, 1).double()
+    assert model._pinball(forecast, future).item() == pytest.approx((0.1 + 0.5 + 0.9) / 3 / 2.5, rel=1e-12)
+
+
 def test_bf16_forecasts_are_near_those_in_float32():
     model = forecaster(hidden_size=16).eval()
     past = torch.randn(4, 18) * 3 + 1000
@@ -106,3 +172,20 @@ def test_predictions_name_the_window_the_step_and_the_quantiles():
     assert columns["origin"].tolist() == [40] * 5 + [41] * 5
     assert columns["step"].tolist() == [1, 2, 3, 4, 5] * 2
     torch.testing.assert_close(columns["q0.5"], model(batch.past)[..., 1].flatten())
+
+
+@pytest.mark.parametrize("scaling", [None, {}, {"mean": 1.0}])
+def test_a_forecaster_of_anything_but_a_series_is_one_line(scaling):
+    with pytest.raises(
+        RnnZooError, match=r"^scaling=.* must have the seasonal_error of a series, which rnnzoo.data.Seri"
+    ):
+        Forecaster(scaling, **SMALL)
+
+
+def test_a_forecaster_that_is_given_text_says_what_it_takes(tmp_path):
+    (tmp_path / "a.txt").write_text("a text and no series " * 99)
+    data, model = CharTextData(str(tmp_path / "a.txt"), batch_size=2, sequence_length=8), forecaster()
+    trainer = Trainer(max_steps=1, num_sanity_val_steps=0, **QUIET)
+    for run in (trainer.fit, trainer.test, trainer.predict):
+        with pytest.raises(RnnZooError, match=r"^a Forecaster takes windows of a series, .*, not StreamBatch$"):
+            run(model, datamodule=data)

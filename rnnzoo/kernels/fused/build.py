@@ -8,9 +8,9 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -19,12 +19,16 @@ from typing import NamedTuple
 
 import torch
 
-from rnnzoo.cache import cache_folder, written_aside
+from rnnzoo.cache import cache_folder, is_full, process_folder, written_aside
 from rnnzoo.errors import RnnZooError
 
 
 class BuildError(RnnZooError):
     """The compiler failed; its text is what it said."""
+
+
+class _Unwritable(BuildError):
+    """There was no room for what it makes, or no permission."""
 
 
 @cache
@@ -60,7 +64,7 @@ def library(source: str, *more: str) -> ctypes.CDLL:
             return ctypes.CDLL(str(target))
         except OSError:
             pass  # built where other libraries stand: build it again
-    _build(source, more, target)
+    target = _build(source, more, target)
     try:
         return ctypes.CDLL(str(target))
     except OSError as error:
@@ -81,13 +85,17 @@ def compile_together(sources: Iterable[Source], *more: str) -> None:
             missing.setdefault(source.head, {})[target] = source.own
     for head, own in missing.items():
         first, *others = own
-        _build(head + "".join(own.values()), more, first)
+        built = _build(head + "".join(own.values()), more, first)
         for other in others:
-            with written_aside(other) as made:
-                try:
-                    os.link(first, made)
-                except OSError:  # a file system without links
-                    shutil.copyfile(first, made)
+            # in the same folder: where the cache is full, that is one of this process
+            try:
+                with written_aside(built.with_name(other.name)) as made:
+                    try:
+                        os.link(built, made)
+                    except OSError:  # a file system without links
+                        shutil.copyfile(built, made)
+            except OSError:
+                pass  # no room for it: `library` makes it when it is asked for
 
 
 def _target(source: str, more: Sequence[str]) -> Path:
@@ -97,25 +105,55 @@ def _target(source: str, more: Sequence[str]) -> Path:
     return kernel_folder(name) / name
 
 
-def _build(source: str, more: Sequence[str], target: Path) -> None:
-    with written_aside(target) as made:
-        code = made.with_name("kernel.c")
-        code.write_text(source)
-        _run([compiler()[0], *_flags(), *more, str(code), "-o", str(made), *_libraries()])
-        with made.open("ab") as file:
-            file.write(checksum(made.read_bytes()))
+def _build(source: str, more: Sequence[str], target: Path) -> Path:
+    """Compiles to `target`, or, where that cannot be written, to a file of its name in a folder of this process."""
+    try:
+        _compile(source, more, target)
+    except _Unwritable as error:
+        if target.parent == process_folder():
+            raise
+        target = _give_up(target.parent, str(error)) / target.name
+        _compile(source, more, target)
+    return target
+
+
+def _compile(source: str, more: Sequence[str], target: Path) -> None:
+    try:
+        with written_aside(target) as made:
+            code = made.with_name("kernel.c")
+            code.write_text(source, encoding="utf-8")
+            _run([compiler()[0], *_flags(), *more, str(code), "-o", str(made), *_libraries()])
+            with made.open("ab") as file:
+                file.write(checksum(made.read_bytes()))
+    except OSError as error:
+        raise _Unwritable(f"{target.parent} cannot be written: {error}") from error
 
 
 def kernel_folder(name: str) -> Path:
     """The folder where the file `name` is or is to be kept; one of this process where the cache cannot be written."""
+    folder = cache_folder() / "kernels"
     try:
-        folder = cache_folder() / "kernels"
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK) and not (folder / name).exists():
-            raise PermissionError(f"{folder} cannot be written")
+        if (folder / name).exists():
+            return folder
+        if not os.access(folder, os.W_OK):
+            return _give_up(folder, f"{folder} cannot be written")
+        if is_full(folder):
+            return _give_up(folder, f"the disk of {folder} is full")
     except OSError as error:
-        folder = _own_folder(str(error))
-    return folder
+        return _give_up(folder, str(error))
+    return process_folder() if folder in _GIVEN_UP else folder
+
+
+_GIVEN_UP: set[Path] = set()  # folders that could not be written, of which a warning was given
+
+
+def _give_up(folder: Path, reason: str) -> Path:
+    """A folder of this process, in place of one that cannot be written."""
+    if folder not in _GIVEN_UP:
+        warnings.warn(f"compiled kernels are not kept for the next run: {reason}", stacklevel=2)
+        _GIVEN_UP.add(folder)
+    return process_folder()
 
 
 def checksum(content: bytes) -> bytes:
@@ -132,24 +170,18 @@ def read_whole(path: Path) -> bytes | None:
     return content[:-32] if checksum(content[:-32]) == content[-32:] else None
 
 
-@cache
-def _own_folder(reason: str) -> Path:
-    """A folder of this process, where the cache cannot be written."""
-    warnings.warn(f"compiled kernels are not kept for the next run: {reason}", stacklevel=2)
-    folder = tempfile.TemporaryDirectory(prefix="rnnzoo-")
-    _FOLDERS.append(folder)
-    return Path(folder.name)
-
-
-_FOLDERS: list[tempfile.TemporaryDirectory] = []  # removed when the process ends
-
-
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        # its messages in English, and not in the encoding that a user's language asks for
+        spoken = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=spoken, timeout=120, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"the C compiler {command[0]} cannot be run: {error}") from error
     if done.returncode:
+        if full := next((line for line in done.stderr.split("\n") if re.search("No space|quota exceeded", line)), None):
+            raise _Unwritable(f"the C compiler {command[0]} fails: {full}")
         said = next((line for line in done.stderr.split("\n") if "error" in line), done.stderr.strip().split("\n")[0])
         raise BuildError(f"the C compiler {command[0]} fails: {said}")
     return done.stdout

@@ -1,0 +1,25 @@
+"""Where a run's metrics and checkpoints go."""
+
+import os
+
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+
+class RunLogger(CSVLogger):
+    """Lightning's CSVLogger, in a folder that no other run has: of runs that start at once, each gets its own.
+
+    Lightning takes the number behind the highest that is there, and makes the folder later: two runs wrote into one
+    file, and over each other's checkpoints.
+    """
+
+    def _get_next_version(self) -> int:
+        version = super()._get_next_version()
+        while getattr(rank_zero_only, "rank", 0) == 0:  # the other processes of a run are told its folder
+            try:
+                os.makedirs(os.path.join(self.root_dir, f"version_{version}"))
+            except FileExistsError:
+                version += 1
+            else:
+                break
+        return version
