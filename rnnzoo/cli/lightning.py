@@ -5,30 +5,27 @@ lie under all of them. A checkpoint's settings win over a config's, and the comm
 change.
 """
 
-import importlib
-import inspect
 import logging
 import os
 import re
 import sys
 import tempfile
-import traceback
 import warnings
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import torch
-from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf.errors import OmegaConfBaseException
 
+from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
+from rnnzoo.cli.classes import import_class
+from rnnzoo.cli.settings import MODE, check_configs, joined, shipped_configs, use_own_loader
 from rnnzoo.data import CharTextData, LongMemoryData, SeriesData
-from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks import Forecaster, LanguageModel, SequenceTask
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
@@ -37,9 +34,7 @@ from rnnzoo.training.predictions import ParquetPredictions
 # imported: known by short names
 __all__ = ["CharTextData", "Forecaster", "LanguageModel", "LongMemoryData", "SequenceTask", "SeriesData", "ZooCLI"]
 
-_GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler", "seed_everything", "ckpt_path")
-PACKAGE = Path(__file__).parent.parent
-DEFAULTS = PACKAGE / "defaults.yaml"
+DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 
 
 class ZooCLI(LightningCLI):
@@ -55,7 +50,7 @@ class ZooCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={
-                "parser_mode": "omegaconf+",
+                "parser_mode": MODE,
                 "exit_on_error": False,
                 **{name: dict(each) for name in self.subcommands()},
             },
@@ -104,7 +99,7 @@ class ZooCLI(LightningCLI):
                 f"{argument} {path!r} holds a {content['rnnzoo']['task']}, but the model is {model.class_path}"
             )
         saved = content["hyper_parameters"]
-        may_change: frozenset[str] = getattr(_import_class(model.class_path), "may_change", frozenset())
+        may_change: frozenset[str] = getattr(import_class(model.class_path), "may_change", frozenset())
         given = {key: settings[key] for key in typed if key in settings}
         given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
         wrong = contradictions(saved, given, may_change)
@@ -133,7 +128,9 @@ class ZooCLI(LightningCLI):
     # ---- running
 
     def before_instantiate_classes(self) -> None:
+        check_pair(self.config[self.command].model, self.config[self.command].data)
         trainer = self.config[self.command].trainer
+        check_trainer(trainer)
         accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
         if accelerator in ("gpu", "cuda") and not torch.accelerator.is_available():
             raise RnnZooError(f"trainer.accelerator is {accelerator!r}, but torch finds no GPU here; 'cpu' would run")
@@ -177,6 +174,7 @@ class ZooCLI(LightningCLI):
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
+        check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]
         with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
             self.model.try_out()
             report = self.model.report()
@@ -222,7 +220,10 @@ def run_lightning(command: str, args: list[str]) -> int:
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")  # evaluation writes none
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own use of torch
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    use_own_loader()
     args = with_own_config([shipped(a, before) for before, a in zip(["", *args], args, strict=False)])
+    args = joined(args)
+    check_configs(args)
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
     ZooCLI(command, sys.argv[2:])
     return 0
@@ -251,69 +252,10 @@ def shipped(argument: str, before: str) -> str:
     path = Path(value if equals else argument)
     if (option if equals else before) not in ("--config", "-c") or path.exists() or path.parent.name != "configs":
         return argument
-    for folder in (PACKAGE / "configs", PACKAGE.parent / "configs"):
-        if (folder / path.name).is_file():
-            return f"{option}={folder / path.name}" if equals else str(folder / path.name)
+    for config in shipped_configs():
+        if config.name == path.name:
+            return f"{option}={config}" if equals else str(config)
     return argument
-
-
-def explain_parsing(error: BaseException) -> str | None:
-    """One line for what Lightning, jsonargparse or OmegaConf say of a user's settings; None for anything else."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ArgumentError):
-        return _explain_setting(text)
-    if isinstance(error, OmegaConfBaseException):
-        return f"config: {text}"
-    if isinstance(error, UnicodeDecodeError):  # data and cells have messages of their own
-        return f"config: not UTF-8 text ({text})"
-    if isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _raised_by_lightning(error)):
-        return text
-    return None
-
-
-def _raised_by_lightning(error: BaseException) -> bool:
-    """Whether the error is Lightning's own word on a setting, rather than of what it calls."""
-    where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return where[-1].startswith("lightning.")
-
-
-def _explain_setting(text: str) -> str:
-    """What jsonargparse says of a setting, without its account of every type that the setting could have had."""
-    if found := re.search(r"given class_path '([\w.]+)': (?:Key|Option) '([\w.]+)' is not accepted", text):
-        takes = list(inspect.signature(_import_class(found[1])).parameters)
-        return f"{found[1]} has no setting {found[2]!r}{did_you_mean(found[2], takes)} it has: {', '.join(takes)}"
-    if found := re.search(r"does not accept option '([\w.]+)'", text):
-        key = found[1].partition(".")[0]
-        return f"config key {found[1]!r} is unknown{did_you_mean(key, _GROUPS)} there are: {', '.join(_GROUPS)}"
-    union = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*?Given value: (.*?)( -|$)"
-    if found := re.search(r'Parser key "(\w+)":.*?given class_path .*?Parser key "([\w.]+)": (.*)', text):
-        if several := re.match(union, found[3], re.IGNORECASE):
-            return f"{found[1]}.{found[2]} is {several[2]!r}; it takes {_plain_types(several[1])}"
-        return f"{found[1]}.{found[2]}: {_plain_types(found[3].partition(' - Expected')[0])}"
-    if found := re.search(r"unrecognized arguments: --(\w+)\.(\w+)", text):
-        has = list(inspect.signature(Trainer).parameters) if found[1] == "trainer" else list(_GROUPS)
-        near = did_you_mean(found[2] if found[1] == "trainer" else found[1], has)
-        return f"unknown setting --{found[1]}.{found[2]}{near} `rnnzoo fit --help` lists them"
-    if found := re.search(rf'Parser key "([\w.]+)":.*?{union}', text, re.IGNORECASE):
-        return f"{found[1]} is {found[3]!r}; it takes {_plain_types(found[2])}"
-    if found := re.search(r"Unexpected config: ?(.*)", text):
-        holds = repr(found[1][:60]) if found[1] else "nothing"
-        return f"--config must be a file of settings, as configs/char_lm.yaml is, but it holds {holds}"
-    if found := re.search(r'Parser key "config": File does not exist: (.*)', text):
-        return f"--config {found[1]} does not exist"
-    if found := re.search(r"arguments are required: (.*)", text):
-        return f"{found[1]} missing: give a config, such as --config configs/char_lm.yaml"
-    return _plain_types(text)
-
-
-def _plain_types(text: str) -> str:
-    text = re.sub(r"<class '([\w.]+)'>", r"\1", text)
-    return re.sub(r"typing\.Literal(\[.*?\])", r"one of \1", text).replace("NoneType", "null")
-
-
-def _import_class(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
 
 
 def _can_write(folder: Path) -> bool:
