@@ -8,6 +8,8 @@ change.
 import logging
 import os
 import re
+import shlex
+import signal
 import sys
 import tempfile
 import warnings
@@ -17,7 +19,7 @@ from typing import Any
 import jsonargparse
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -29,7 +31,10 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks import Forecaster, LanguageModel, SequenceTask
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.predictions import ParquetPredictions
+from rnnzoo.training.progress import SampleText, digits, progress_bar
+from rnnzoo.training.stopping import NAMES, StopBetweenSteps, Stopped, last_checkpoint, where_it_stands
 
 # imported: known by short names
 __all__ = ["CharTextData", "Forecaster", "LanguageModel", "LongMemoryData", "SequenceTask", "SeriesData", "ZooCLI"]
@@ -64,6 +69,8 @@ class ZooCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             parser.set_defaults({"return_predictions": False})  # they go to a file
+        if subcommand in ("test", "validate"):
+            parser.set_defaults({"verbose": False})  # Lightning's table has digits that mean nothing
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -150,10 +157,34 @@ class ZooCLI(LightningCLI):
                 " --trainer.logger.save_dir or --trainer.default_root_dir says where"
             )
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except Stopped as stop:
+            for line in farewell(stop, self.given):
+                say(line)
+            # Lightning takes another status of a process that it started for a crash, and kills the others
+            raise SystemExit(128 + stop.signum if self.trainer.is_global_zero else 0) from None
+        except SystemExit:  # what Lightning makes of a Ctrl-C
+            if not self.trainer.interrupted:
+                raise
+            if subcommand == "fit":
+                for line in farewell(Stopped(signal.SIGINT, *self._standing()), self.given):
+                    say(line)
+            raise SystemExit(128 + signal.SIGINT) from None
+
+    def _standing(self) -> tuple[str, str | None]:
+        """Where a run stands that was stopped in the middle of something, and its last checkpoint."""
+        path = last_checkpoint(self.trainer)
+        return where_it_stands(self.trainer), str(path) if path and path.is_file() else None
+
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         own = [*callbacks, *(config.get("callbacks") or [])]
-        if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in own):
-            callbacks = [*callbacks, TQDMProgressBar()]  # Lightning takes another, which files do not show, beside rich
+        shows = config.get("enable_progress_bar") is not False
+        if shows and not any(isinstance(c, ProgressBar) for c in own):
+            callbacks = [*callbacks, progress_bar()]
+        if self.command == "fit":
+            callbacks = [*callbacks, StopBetweenSteps(), WarnOfDeadParameters(), *([SampleText()] if shows else [])]
         try:
             return super()._instantiate_trainer(config, callbacks)
         except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
@@ -199,11 +230,42 @@ class ZooCLI(LightningCLI):
         for line in self.model.closing_lines(metrics, self.datamodule, relative(best)):
             say(line)
 
+    def after_test(self) -> None:
+        """A line a metric."""
+        self._say_metrics("test_")
+
+    def after_validate(self) -> None:
+        """A line a metric."""
+        self._say_metrics("val_")
+
+    def _say_metrics(self, stage: str) -> None:
+        for name, value in sorted(self.trainer.callback_metrics.items()):
+            if name.startswith(stage):
+                say(f"{name} {digits(float(value))}")
+
 
 @rank_zero_only
 def say(line: str) -> None:
     """Prints, on one process only."""
     print(line, flush=True)
+
+
+def farewell(stop: Stopped, given: list[str]) -> list[str]:
+    """What is said of a run that was stopped: where it stands, and the command that goes on from there."""
+    lines = [f"stopped by {NAMES[signal.Signals(stop.signum)]}: {stop.stands}"]
+    if stop.checkpoint is None or not Path(stop.checkpoint).is_file():
+        return [*lines, "no checkpoint was written; the same command starts anew"]
+    path = relative(stop.checkpoint)
+    settings = (
+        "" if (Path(path).parent.parent / "config.yaml").is_file() else f"{shlex.join(_without_checkpoint(given))} "
+    )
+    return [*lines, f"checkpoint: {path}", f"go on with: rnnzoo fit {settings}--ckpt_path {shlex.quote(path)}"]
+
+
+def _without_checkpoint(given: list[str]) -> list[str]:
+    """A command's arguments but for the checkpoint."""
+    pairs = zip(["", *given], given, strict=False)
+    return [a for before, a in pairs if a.partition("=")[0] != "--ckpt_path" and before != "--ckpt_path"]
 
 
 def relative(path: str) -> str:
@@ -216,6 +278,8 @@ def run_lightning(command: str, args: list[str]) -> int:
     """Runs one of Lightning's commands."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    if not sys.stderr.isatty():  # no line a step of what `datasets` does either
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if command != "fit":
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")  # evaluation writes none
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own use of torch

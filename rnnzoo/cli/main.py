@@ -3,6 +3,7 @@
 Nothing heavy is imported here, so that ``rnnzoo --help`` answers at once.
 """
 
+import io
 import os
 import sys
 
@@ -48,6 +49,9 @@ def main(args: list[str] | None = None) -> int:
     args = [a for a in args if a != "--debug"]
     if args[:1] == ["help"]:  # `rnnzoo help fit` is `rnnzoo fit --help`
         args = [*args[1:2], "--help"]
+    for stream in (sys.stdout, sys.stderr):  # a console that knows no Greek gets question marks, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # a user's own cells lie in the working directory, which an installed command does not search by itself
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

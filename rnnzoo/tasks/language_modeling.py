@@ -196,10 +196,13 @@ class LanguageModel(Task):
         generator = torch.Generator(self.device).manual_seed(seed)
         return prompt + "".join(self.generate(prompt, length, temperature=0.7, top_p=0.9, generator=generator))
 
+    def opening(self, inputs: Tensor) -> str:
+        """Whole words that a text of `inputs` (B, T) begins with, for a prompt."""
+        line = self.vocabulary.decode(inputs[0, :24]).strip().split("\n")[0]
+        return line.rpartition(" ")[0] or line or self.vocabulary.characters[0]
+
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
-        opening = self.vocabulary.decode(next(iter(data.train_dataloader())).inputs[0, :24])
-        line = opening.strip().split("\n")[0]
-        prompt = line.rpartition(" ")[0] or line or self.vocabulary.characters[0]
+        prompt = self.opening(next(iter(data.train_dataloader())).inputs)
         path = shlex.quote(checkpoint)
         return [
             "A sample, at temperature 0.7 and top-p 0.9:",

@@ -1,6 +1,8 @@
 """`rnnzoo fit`: what it says, what it writes, and that every setting is within reach."""
 
+import contextlib
 import os
+import pty
 import re
 import shlex
 import subprocess
@@ -94,8 +96,37 @@ def test_make_demo_trains_on_the_king_james_text(tmp_path):
     assert "runs by kernel 'fused'" in answer.out
     assert re.search(r"held-out bits per character: \d", answer.out)
     assert (tmp_path / answer.checkpoint).is_file()
-    bar = next(line for line in answer.out.split("\r") if "2/2" in line and "train_loss=" in line)
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("epoch ")]  # no line a step
+    assert re.fullmatch(
+        r"epoch 1/1: train_loss [\d.]{5}, val_loss [\d.]{5}, val_bpc [\d.]{5}, lr [\de.-]+ \(.* s\)", line
+    )
+    assert re.search(r"^  sample: .{80,}$", answer.out, re.M)
+    assert "\r" not in answer.out + answer.err
+
+
+def test_on_a_terminal_a_bar_has_time_and_rate_and_the_digits_of_the_line(tmp_path, text_file):
+    ours, theirs = pty.openpty()
+    given = [*TINY_LM, f"--data.dataset={text_file}", "--trainer.enable_progress_bar=true", *BRIEF]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    run = subprocess.Popen([sys.executable, "-m", "rnnzoo", "fit", *given], cwd=tmp_path, env=env, stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    assert run.wait() == 0
+    bar = next(line for line in shown.decode().split("\r") if "2/2" in line and "val_bpc=" in line and "lr=" in line)
     assert re.search(r"\[\d\d:\d\d<\d\d:\d\d, +[\d.]+(it/s|s/it)", bar)  # time, time left, rate
+    assert re.search(r"val_bpc=\d\.\d\d\d, lr=[\de.-]+\]", bar)
+    assert re.search(r"^  sample: .{80,}$", shown.decode().replace("\r\n", "\n"), re.M)
+
+
+def test_a_sample_an_epoch_changes_nothing_of_a_run(zoo, text_file):
+    given = ["fit", *TINY_LM, f"--data.dataset={text_file}", "--model.dropout=0.3", "--trainer.max_epochs=2", *BRIEF]
+    plain, shown = zoo(*given), zoo(*given, "--trainer.enable_progress_bar=true")
+    assert shown.out.count("  sample: ") == 2
+    one, other = (torch.load(a.checkpoint.with_name("last.ckpt"), weights_only=True) for a in (plain, shown))
+    assert all(torch.equal(value, other["state_dict"][name]) for name, value in one["state_dict"].items())
 
 
 def test_any_setting_can_be_changed_on_the_command_line(zoo, text_file):
