@@ -18,6 +18,7 @@ from rnnzoo.cells.registry import check_constants, find, kind, name_of
 from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
+from rnnzoo.training.progress import digits
 from rnnzoo.transforms.gates import bare
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
@@ -89,7 +90,8 @@ class Task(LightningModule):
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
         """What the command line prints after a run: what was reached, where the checkpoint lies, what to try next."""
-        reached = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()) if name.startswith("test"))
+        tested = sorted((name, value) for name, value in metrics.items() if name.startswith("test"))
+        reached = ", ".join(f"{name} {digits(value)}" for name, value in tested)
         return [f"held-out: {reached}", f"checkpoint: {checkpoint}"]
 
     # ---- optimizer and schedule
