@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 def of_data(data: Any) -> list[str]:
     """The data of a run as options: what a next run would change first."""
     options = []
-    for name in ("task", "dataset", "column"):
+    for name in ("task",) if hasattr(data, "task") else ("dataset", "column"):  # most tasks make their own data
         value = getattr(data, name, None)
         if isinstance(value, str) and not (name == "column" and value == "text"):
             options += [f"--data.{name}", shlex.quote(value)]
