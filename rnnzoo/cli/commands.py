@@ -80,17 +80,25 @@ def check(args: list[str]) -> int:
     parser.add_argument("--hidden-size", type=int, default=5)
     parser.add_argument("--cell-args", action=CellArgs, default={}, help="the cell's own arguments: '{\"beta\": 0.5}'")
     given = parser.parse_args(args)
-    from rnnzoo.testing import run_checks
+    from rnnzoo.testing import Case, find_causes, report, run_checks
+    from rnnzoo.testing.causes import fused_reason
 
     cell = create(given.cell, given.input_size, given.hidden_size, **given.cell_args)
     results = run_checks(cell, slow=True)
-    counts = {"passed": 0, "FAILED": 0, "skipped": 0}
+    failed = [result for result in results if not result.passed]
+    causes = find_causes(cell, [result.name for result in failed])
+    for line in report(failed, causes, f"{'FAILED':8} "):
+        print(line)
     for result in results:
-        mark = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
-        counts[mark] += 1
-        print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
-    print(f"{name_of(kind(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
-    return 1 if counts["FAILED"] else 0
+        if result.passed:
+            mark = "skipped" if result.skipped else "passed"
+            print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
+    if not failed and (reason := fused_reason(Case(cell))):
+        print(f"runs by the reference kernel alone, a loop in Python{reason}")
+    skipped = sum(result.skipped for result in results)
+    passed = len(results) - len(failed) - skipped
+    print(f"{name_of(kind(cell))}: {passed} passed, {len(failed)} failed, {skipped} skipped")
+    return 1 if failed else 0
 
 
 # ---- bench

@@ -208,11 +208,13 @@ class ZooCLI(LightningCLI):
         check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]
         with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
             self.model.try_out()
-            report = self.model.report()
+            report, why_slow = self.model.report(), self.model.why_slow()
         if isinstance(self.datamodule, CharTextData | SeriesData | LongMemoryData):
             self.datamodule.train_dataloader()
             self.datamodule.val_dataloader()
         say(report)
+        if why_slow:
+            say(why_slow)
 
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""

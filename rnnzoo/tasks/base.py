@@ -73,6 +73,14 @@ class Task(LightningModule):
             f" runs by kernel {explanation.chosen!r} on {threads}"
         )
 
+    def why_slow(self) -> str:
+        """Why a loop in Python runs the RNN, where no kernel was asked for and one is left to it; else nothing."""
+        rnn = self.rnn
+        if rnn.kernel != "auto":
+            return ""
+        x = self.example_input()
+        return rnn.explain(x, **regular(rnn, x)).why_reference("fused" if self.device.type == "cpu" else "triton")
+
     def try_out(self) -> None:
         """Runs two steps of the RNN, so that a cell's mistake shows at once.
 
