@@ -438,9 +438,8 @@ class NotANumber(Good):
 
 class Branches(Good):
     def update(self, wx, rh, s):
-        if wx.sum() > 0:
-            return super().update(wx, rh, s)
-        return Hidden(s.h + 0 * (wx + rh))
+        new = super().update(wx, rh, s)
+        return Hidden(0.5 * new.h) if wx.sum() > 0 else new
 
 
 class DrawnInPython(Good):
@@ -471,7 +470,7 @@ def line_of(cell, code):
     [
         (NotANumber, "log of finite numbers gives nan, ", "log()", "", 15),
         (NoisyAlways, "the step draws random numbers: randn_like, ", "randn_like", "draws random numbers", 10),
-        (Branches, "the step reads the value of a tensor, ", "if wx", "reads the value of a tensor into Python", 3),
+        (Branches, "the step reads the value of a tensor, ", "if wx.sum", "reads the value of a tensor into Python", 3),
         (DrawnInPython, "the same step from the same state gives another result each time", None, "", 10),
         (Counts, "the step changes the cell, so it is no function of its arguments: it sets self.steps", None, "", 10),
         (InPlace, "the step changes its arguments in place: state h", None, "", 5),

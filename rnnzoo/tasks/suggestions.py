@@ -39,9 +39,9 @@ def more(trainer: Trainer, checkpoint: str) -> str:
     """The same run for twice as long."""
     last = Path(checkpoint).with_name("last.ckpt")
     path = shlex.quote(str(last) if last.is_file() else checkpoint)
-    if trainer.max_epochs is not None and trainer.max_epochs > 0:
-        return f"rnnzoo fit --ckpt_path {path} --trainer.max_epochs {2 * trainer.max_epochs}"
-    return f"rnnzoo fit --ckpt_path {path} --trainer.max_steps {2 * trainer.global_step}"
+    limits = {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps}
+    longer = [f"--trainer.{name} {2 * limit}" for name, limit in limits.items() if limit is not None and limit > 0]
+    return " ".join(["rnnzoo fit --ckpt_path", path, *longer])
 
 
 def predict(checkpoint: str, *options: str) -> str:
