@@ -21,6 +21,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
@@ -165,13 +166,14 @@ class ZooCLI(LightningCLI):
                 say(line)
             # Lightning takes another status of a process that it started for a crash, and kills the others
             raise SystemExit(128 + stop.signum if self.trainer.is_global_zero else 0) from None
-        except SystemExit:  # what Lightning makes of a Ctrl-C
+        except SystemExit as end:  # what Lightning makes of a Ctrl-C, and of SIGTERM where SLURM runs the job
             if not self.trainer.interrupted:
                 raise
+            signum = signal.SIGTERM if isinstance(end, SIGTERMException) else signal.SIGINT
             if subcommand == "fit":
-                for line in farewell(Stopped(signal.SIGINT, *self._standing()), self.given):
+                for line in farewell(Stopped(signum, *self._standing()), self.given):
                     say(line)
-            raise SystemExit(128 + signal.SIGINT) from None
+            raise SystemExit(128 + signum) from None
 
     def _standing(self) -> tuple[str, str | None]:
         """Where a run stands that was stopped in the middle of something, and its last checkpoint."""

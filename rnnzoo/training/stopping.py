@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: a run ends between two steps, with a checkpoint that it can go on from."""
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -73,7 +74,7 @@ class StopBetweenSteps(Callback):
 
 @rank_zero_only
 def _announce(line: str) -> None:
-    print(line, flush=True)
+    os.write(1, f"{line}\n".encode())  # a print may be what the signal came into
 
 
 def where_it_stands(trainer: Trainer) -> str:
