@@ -32,6 +32,8 @@ def explain_parsing(error: BaseException) -> str | None:
     if isinstance(error, UnicodeDecodeError):  # data and cells have messages of their own
         return f"config: not UTF-8 text ({text})"
     if _module_of(error).startswith("jsonargparse."):  # it wraps what a class raises while it is made
+        if re.search(r"Problem with given class_path '[\w.]+':\s+(?:No module named|.*pip install)", text):
+            return explain_setting(text)
         cause = next(filter(_is_said_of_a_setting, _causes(error)), None)
         if cause is None or "Problem with given class_path" in text:
             return None if cause is None else explain_setting(text)

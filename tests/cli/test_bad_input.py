@@ -84,6 +84,7 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
         ("--data=SeriesData", ["LanguageModel needs the vocabulary", "SeriesData has not", "CharTextData"]),
         ("--model=SequenceTask", ["SequenceTask needs the problem", "CharTextData has not", "LongMemoryData"]),
         ("--trainer.logger=lightning.pytorch.loggers.CometLogger", ["CometLogger needs", "comet-ml", "pip install"]),
+        ("--trainer.logger=[CSVLogger, CometLogger]", ["CometLogger needs", "comet-ml", "pip install"]),
         ("--trainer.logger=csv", ["trainer.logger 'csv'", "CSVLogger"]),
         ("--trainer.logger.nme=x", ["CSVLogger has no setting 'nme'", "did you mean 'name'?"]),
         ("--trainer.callbacks+=EarlyStopping", ["trainer.callbacks", "EarlyStopping needs a value for monitor"]),
