@@ -1,6 +1,8 @@
 """The suite catches faults: each is planted in a cell that is right otherwise, and named by the check it should be."""
 
 import doctest
+import inspect
+import random
 from typing import NamedTuple
 
 import pytest
@@ -13,7 +15,7 @@ from rnnzoo.cells import GatedCell, Hidden, HiddenCell, LinearCell
 from rnnzoo.cells.gru import GRU
 from rnnzoo.cells.lstm import LSTM
 from rnnzoo.kernels.linear_scan import LinearScan
-from rnnzoo.testing import Result, check_cell, checks, run_checks, suite
+from rnnzoo.testing import Result, check_cell, checks, find_causes, run_checks, suite
 from rnnzoo.testing.case import expect, results, run
 
 
@@ -427,6 +429,83 @@ def test_a_kernel_that_knows_a_cell_by_its_class_alone_is_caught(monkeypatch):
     monkeypatch.setattr("rnnzoo.kernels.fused.prepared.signature", lambda cell: type(cell))
     answers = {r.name: r for r in run_checks(Scaled(3, 6), slow=False)}
     assert "another constant" in answers["instances with other constants keep apart"].message
+
+
+class NotANumber(Good):
+    def update(self, wx, rh, s):
+        return Hidden((wx + rh).tanh().log())
+
+
+class Branches(Good):
+    def update(self, wx, rh, s):
+        new = super().update(wx, rh, s)
+        return Hidden(0.5 * new.h) if wx.sum() > 0 else new
+
+
+class DrawnInPython(Good):
+    def update(self, wx, rh, s):
+        return Hidden(super().update(wx, rh, s).h * random.random())
+
+
+class Counts(Good):
+    steps = 0
+
+    def update(self, wx, rh, s):
+        self.steps += 1
+        return Hidden(super().update(wx, rh, s).h * (1 + 0.1 * self.steps))
+
+
+class ByNumpy(Good):
+    def update(self, wx, rh, s):
+        return Hidden(torch.from_numpy(super().update(wx, rh, s).h.detach().numpy()))
+
+
+def line_of(cell, code):
+    lines, first = inspect.getsourcelines(cell)
+    return f"test_testing.py:{first + next(k for k, line in enumerate(lines) if code in line)}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "code", "reason", "least"),
+    [
+        (NotANumber, "log of finite numbers gives nan, ", "log()", "", 15),
+        (NoisyAlways, "the step draws random numbers: randn_like, ", "randn_like", "draws random numbers", 10),
+        (Branches, "the step reads the value of a tensor, ", "if wx.sum", "reads the value of a tensor into Python", 3),
+        (DrawnInPython, "the same step from the same state gives another result each time", None, "", 10),
+        (Counts, "the step changes the cell, so it is no function of its arguments: it sets self.steps", None, "", 10),
+        (InPlace, "the step changes its arguments in place: state h", None, "", 5),
+        (ByNumpy, "nothing that the step returns has a gradient", None, "numpy", 2),
+        (RowLeak, "one row of a batch has a part in another one", None, "mixes the rows of a batch", 2),
+    ],
+    ids=lambda v: getattr(v, "__name__", None),
+)
+def test_what_fails_of_one_cause_is_said_once_with_its_line_and_what_explain_says(cell, text, code, reason, least):
+    torch.manual_seed(0)
+    made = cell(3, 5)
+    with pytest.raises(AssertionError) as error:
+        check_cell(made, slow=False)
+    head, first, *others = str(error.value).split("\n")
+    assert first.startswith(f"- {text}")
+    assert code is None or line_of(cell, code) in first
+    assert reason in first
+    assert not reason or "explain: fused cannot: " in first
+    failed = [r.name for r in run_checks(made, slow=False) if not r.passed]
+    assert head.startswith(f"{made} fails ")
+    (cause,) = find_causes(made, failed)
+    assert len(cause.follows) >= least
+    assert len(others) <= 1
+
+
+@pytest.mark.parametrize("cell", [Good, GoodLinear, UnusedGate, WrongFinalState, Noisy, LooksAhead])
+def test_faults_of_their_own_have_no_common_cause(cell):
+    failed = [r.name for r in run_checks(cell(3, 5), slow=False) if not r.passed]
+    assert find_causes(cell(3, 5), failed) == []
+
+
+def test_a_step_that_cannot_be_compiled_prints_no_graph(capfd):
+    answers = {r.name: r for r in run_checks(Branches(3, 5))}
+    assert not answers["the step exports"].passed
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_report_lists_every_failed_check_and_where_to_look():

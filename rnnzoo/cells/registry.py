@@ -1,5 +1,6 @@
 """Cells by name: the registry, the entry-point group ``rnnzoo.cells``, and import paths."""
 
+import contextlib
 import importlib
 import inspect
 import math
@@ -7,6 +8,7 @@ import typing
 import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 from torch.nn.utils import parametrize
@@ -66,7 +68,9 @@ def find(cell: str | type[Cell]) -> type[Cell]:
     if "." in cell or ":" in cell:
         return _import(cell)
     known = list_cells()
-    raise RnnZooError(f"unknown cell {cell!r}{did_you_mean(cell, known)} `rnnzoo cells` lists all {len(known)}")
+    near = did_you_mean(cell, known)
+    own = "" if "?" in near else "; one of your own goes by its path, as my_lab.cells.Leaky"
+    raise RnnZooError(f"unknown cell {cell!r}{near} `rnnzoo cells` lists all {len(known)}{own}")
 
 
 def create(cell: str | type[Cell], input_size: int, hidden_size: int, **constants: Any) -> Cell:
@@ -139,19 +143,28 @@ def _import(path: str) -> type[Cell]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            dots = "; a path is written with dots: my_lab.cells.Leaky" if "/" in path or "\\" in path else ""
             raise RnnZooError(
                 f"cell {path!r} cannot be found: there is no module {error.name!r} in the working directory"
-                " or among the installed packages"
+                f" or among the installed packages{dots}"
             ) from error
         raise RnnZooError(f"cell {path!r} cannot be used: importing {module_name} failed: {error}") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise RnnZooError(f"cell {path!r} cannot be used: importing {module_name} raised {reason}") from error
     found = getattr(module, attribute, None)
+    if found is None:  # the path may be that of a module, which is nobody's attribute before it is imported
+        with contextlib.suppress(Exception):
+            found = importlib.import_module(f"{module_name}.{attribute}")
     if not (isinstance(found, type) and issubclass(found, Cell)):
-        kinds = {n: v for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Cell)}
-        there = [n for n, v in kinds.items() if v.__module__ == module.__name__]
-        what = f"is a {type(found).__name__}, not a Cell class" if found is not None else "does not exist"
-        has = f"{did_you_mean(attribute, there)} the cells in that module: {', '.join(there) or 'none'}"
+        home = found if isinstance(found, ModuleType) else module
+        kinds = {n: v for n, v in vars(home).items() if isinstance(v, type) and issubclass(v, Cell)}
+        there = [n for n, v in kinds.items() if v.__module__ == home.__name__]
+        a = f"a {type(found).__name__}, not a Cell class" if not isinstance(found, type) else "a class, but no Cell"
+        what = f"is {a}" if found is not None else "does not exist"
+        if home is found and there:
+            has = f"; give one of its cells: {', '.join(f'{path}.{name}' for name in there)}"
+        else:
+            has = f"{did_you_mean(attribute, there)} the cells in that module: {', '.join(there) or 'none'}"
         raise RnnZooError(f"cell {path!r} cannot be used: {module_name}.{attribute} {what}{has}")
     return found

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 import time
 from typing import Any, NoReturn
@@ -10,13 +11,19 @@ import torch
 
 from rnnzoo.cells.registry import create, kind, list_cells, name_of
 from rnnzoo.cli.tables import describe, equations, families_table, plain_table, speeds_in, zoo_table
-from rnnzoo.errors import RnnZooError
+from rnnzoo.errors import RnnZooError, did_you_mean
+
+PROMPT = "In the beginning"
 
 
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: one line."""
 
     def error(self, message: str) -> NoReturn:
+        if found := re.match(r"unrecognized arguments: (-\S+)", message):
+            options = [option for action in self._actions for option in action.option_strings]
+            near = did_you_mean(found[1].partition("=")[0].replace("_", "-"), options)
+            raise RnnZooError(f"{self.prog.split()[-1]}: unknown option {found[1]}{near} see `{self.prog} --help`")
         raise RnnZooError(f"{self.prog.split()[-1]}: {message}; see `{self.prog} --help`")
 
 
@@ -46,6 +53,8 @@ def cells(args: list[str]) -> int:
     parser.add_argument("--speeds", metavar="FILE", help="for --markdown, what `rnnzoo bench --all --json FILE` wrote")
     parser.add_argument("--families", action="store_true", help="print the table of families as the README has it")
     given = parser.parse_args(args)
+    if given.speeds and not given.markdown:
+        raise RnnZooError(f"--speeds {given.speeds} is for --markdown, which is not given")
     if given.cell:
         print(equations(given.cell, given.input_size, given.hidden_size))
     elif given.families:
@@ -71,17 +80,25 @@ def check(args: list[str]) -> int:
     parser.add_argument("--hidden-size", type=int, default=5)
     parser.add_argument("--cell-args", action=CellArgs, default={}, help="the cell's own arguments: '{\"beta\": 0.5}'")
     given = parser.parse_args(args)
-    from rnnzoo.testing import run_checks
+    from rnnzoo.testing import Case, find_causes, report, run_checks
+    from rnnzoo.testing.causes import fused_reason
 
     cell = create(given.cell, given.input_size, given.hidden_size, **given.cell_args)
     results = run_checks(cell, slow=True)
-    counts = {"passed": 0, "FAILED": 0, "skipped": 0}
+    failed = [result for result in results if not result.passed]
+    causes = find_causes(cell, [result.name for result in failed])
+    for line in report(failed, causes, f"{'FAILED':8} "):
+        print(line)
     for result in results:
-        mark = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
-        counts[mark] += 1
-        print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
-    print(f"{name_of(kind(cell))}: {', '.join(f'{n} {mark.lower()}' for mark, n in counts.items())}")
-    return 1 if counts["FAILED"] else 0
+        if result.passed:
+            mark = "skipped" if result.skipped else "passed"
+            print(f"{mark:8} {result.name}{f': {result.message}' if result.message else ''}")
+    if not failed and (reason := fused_reason(Case(cell))):
+        print(f"runs by the reference kernel alone, a loop in Python{reason}")
+    skipped = sum(result.skipped for result in results)
+    passed = len(results) - len(failed) - skipped
+    print(f"{name_of(kind(cell))}: {passed} passed, {len(failed)} failed, {skipped} skipped")
+    return 1 if failed else 0
 
 
 # ---- bench
@@ -107,24 +124,34 @@ def bench(args: list[str]) -> int:
 def generate(args: list[str]) -> int:
     """Streams text from a language model, a character at a time."""
     parser = Parser(prog="rnnzoo generate", description="Sample text from a language model, streamed as it is made.")
-    parser.add_argument("checkpoint", help="of a language model: <run>/checkpoints/best.ckpt")
-    parser.add_argument("--prompt", default="In the beginning", help="what to go on from")
+    parser.add_argument("checkpoint", nargs="?", help="of a language model: <run>/checkpoints/best.ckpt")
+    parser.add_argument("--ckpt_path", metavar="CHECKPOINT", help="the same, as the other commands have it")
+    parser.add_argument("--prompt", help=f"what to go on from (default: {PROMPT!r}, or a character the model knows)")
     parser.add_argument("--length", type=int, default=400, help="characters to make")
     parser.add_argument("--temperature", type=float, default=0.7, help="above 0; below 1 is more sure of itself")
-    parser.add_argument("--top-p", type=float, default=0.9, help="in (0, 1]; how much of the distribution is kept")
+    parser.add_argument("--top-p", "--top_p", type=float, default=0.9, help="in (0, 1]; the share that is kept")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(args)
     from rnnzoo.tasks.checkpoints import load_task
     from rnnzoo.tasks.language_modeling import LanguageModel, check_sampling
 
-    check_sampling(given.prompt, given.length, given.temperature, given.top_p)
-    model = load_task(given.checkpoint)
+    if given.checkpoint and given.ckpt_path:
+        raise RnnZooError(f"two checkpoints are given, {given.checkpoint!r} and {given.ckpt_path!r}; give one")
+    checkpoint = given.checkpoint or given.ckpt_path
+    if not checkpoint:
+        parser.error("a checkpoint is missing: <run>/checkpoints/best.ckpt")
+    check_sampling(PROMPT if given.prompt is None else given.prompt, given.length, given.temperature, given.top_p)
+    model = load_task(checkpoint)
     if not isinstance(model, LanguageModel):
-        raise RnnZooError(f"checkpoint {given.checkpoint!r} holds a {type(model).__name__}, not a language model")
+        raise RnnZooError(f"checkpoint {checkpoint!r} holds a {type(model).__name__}, not a language model")
+    prompt = given.prompt
+    if prompt is None:  # a text of another language may have none of its characters
+        known = model.vocabulary.characters
+        prompt = PROMPT if set(PROMPT) <= set(known) else next((c for c in "\n " if c in known), known[0])
     write(
-        given.prompt,
+        prompt,
         model.generate(
-            given.prompt,
+            prompt,
             given.length,
             temperature=given.temperature,
             top_p=given.top_p,

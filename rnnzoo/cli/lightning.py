@@ -5,41 +5,42 @@ lie under all of them. A checkpoint's settings win over a config's, and the comm
 change.
 """
 
-import importlib
-import inspect
 import logging
 import os
 import re
+import shlex
+import signal
 import sys
 import tempfile
-import traceback
 import warnings
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import torch
-from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf.errors import OmegaConfBaseException
 
+from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
+from rnnzoo.cli.classes import import_class
+from rnnzoo.cli.settings import MODE, check_configs, joined, shipped_configs, use_own_loader
 from rnnzoo.data import CharTextData, LongMemoryData, SeriesData
-from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks import Forecaster, LanguageModel, SequenceTask
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.predictions import ParquetPredictions
+from rnnzoo.training.progress import SampleText, digits, progress_bar
+from rnnzoo.training.stopping import NAMES, StopBetweenSteps, Stopped, last_checkpoint, where_it_stands
 
 # imported: known by short names
 __all__ = ["CharTextData", "Forecaster", "LanguageModel", "LongMemoryData", "SequenceTask", "SeriesData", "ZooCLI"]
 
-_GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler", "seed_everything", "ckpt_path")
-PACKAGE = Path(__file__).parent.parent
-DEFAULTS = PACKAGE / "defaults.yaml"
+DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 
 
 class ZooCLI(LightningCLI):
@@ -55,7 +56,7 @@ class ZooCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={
-                "parser_mode": "omegaconf+",
+                "parser_mode": MODE,
                 "exit_on_error": False,
                 **{name: dict(each) for name in self.subcommands()},
             },
@@ -69,6 +70,8 @@ class ZooCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             parser.set_defaults({"return_predictions": False})  # they go to a file
+        if subcommand in ("test", "validate"):
+            parser.set_defaults({"verbose": False})  # Lightning's table has digits that mean nothing
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -104,7 +107,7 @@ class ZooCLI(LightningCLI):
                 f"{argument} {path!r} holds a {content['rnnzoo']['task']}, but the model is {model.class_path}"
             )
         saved = content["hyper_parameters"]
-        may_change: frozenset[str] = getattr(_import_class(model.class_path), "may_change", frozenset())
+        may_change: frozenset[str] = getattr(import_class(model.class_path), "may_change", frozenset())
         given = {key: settings[key] for key in typed if key in settings}
         given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
         wrong = contradictions(saved, given, may_change)
@@ -133,7 +136,9 @@ class ZooCLI(LightningCLI):
     # ---- running
 
     def before_instantiate_classes(self) -> None:
+        check_pair(self.config[self.command].model, self.config[self.command].data)
         trainer = self.config[self.command].trainer
+        check_trainer(trainer)
         accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
         if accelerator in ("gpu", "cuda") and not torch.accelerator.is_available():
             raise RnnZooError(f"trainer.accelerator is {accelerator!r}, but torch finds no GPU here; 'cpu' would run")
@@ -153,10 +158,35 @@ class ZooCLI(LightningCLI):
                 " --trainer.logger.save_dir or --trainer.default_root_dir says where"
             )
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except Stopped as stop:
+            for line in farewell(stop, self.given):
+                say(line)
+            # Lightning takes another status of a process that it started for a crash, and kills the others
+            raise SystemExit(128 + stop.signum if self.trainer.is_global_zero else 0) from None
+        except SystemExit as end:  # what Lightning makes of a Ctrl-C, and of SIGTERM where SLURM runs the job
+            if not self.trainer.interrupted:
+                raise
+            signum = signal.SIGTERM if isinstance(end, SIGTERMException) else signal.SIGINT
+            if subcommand == "fit":
+                for line in farewell(Stopped(signum, *self._standing()), self.given):
+                    say(line)
+            raise SystemExit(128 + signum) from None
+
+    def _standing(self) -> tuple[str, str | None]:
+        """Where a run stands that was stopped in the middle of something, and its last checkpoint."""
+        path = last_checkpoint(self.trainer)
+        return where_it_stands(self.trainer), str(path) if path and path.is_file() else None
+
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         own = [*callbacks, *(config.get("callbacks") or [])]
-        if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in own):
-            callbacks = [*callbacks, TQDMProgressBar()]  # Lightning takes another, which files do not show, beside rich
+        shows = config.get("enable_progress_bar") is not False
+        if shows and not any(isinstance(c, ProgressBar) for c in own):
+            callbacks = [*callbacks, progress_bar()]
+        if self.command == "fit":
+            callbacks = [*callbacks, StopBetweenSteps(), WarnOfDeadParameters(), *([SampleText()] if shows else [])]
         try:
             return super()._instantiate_trainer(config, callbacks)
         except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
@@ -177,13 +207,16 @@ class ZooCLI(LightningCLI):
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
+        check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]
         with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
             self.model.try_out()
-            report = self.model.report()
+            report, why_slow = self.model.report(), self.model.why_slow()
         if isinstance(self.datamodule, CharTextData | SeriesData | LongMemoryData):
             self.datamodule.train_dataloader()
             self.datamodule.val_dataloader()
         say(report)
+        if why_slow:
+            say(why_slow)
 
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""
@@ -201,11 +234,42 @@ class ZooCLI(LightningCLI):
         for line in self.model.closing_lines(metrics, self.datamodule, relative(best)):
             say(line)
 
+    def after_test(self) -> None:
+        """A line a metric."""
+        self._say_metrics("test_")
+
+    def after_validate(self) -> None:
+        """A line a metric."""
+        self._say_metrics("val_")
+
+    def _say_metrics(self, stage: str) -> None:
+        for name, value in sorted(self.trainer.callback_metrics.items()):
+            if name.startswith(stage):
+                say(f"{name} {digits(float(value))}")
+
 
 @rank_zero_only
 def say(line: str) -> None:
     """Prints, on one process only."""
     print(line, flush=True)
+
+
+def farewell(stop: Stopped, given: list[str]) -> list[str]:
+    """What is said of a run that was stopped: where it stands, and the command that goes on from there."""
+    lines = [f"stopped by {NAMES[signal.Signals(stop.signum)]}: {stop.stands}"]
+    if stop.checkpoint is None or not Path(stop.checkpoint).is_file():
+        return [*lines, "no checkpoint was written; the same command starts anew"]
+    path = relative(stop.checkpoint)
+    settings = (
+        "" if (Path(path).parent.parent / "config.yaml").is_file() else f"{shlex.join(_without_checkpoint(given))} "
+    )
+    return [*lines, f"checkpoint: {path}", f"go on with: rnnzoo fit {settings}--ckpt_path {shlex.quote(path)}"]
+
+
+def _without_checkpoint(given: list[str]) -> list[str]:
+    """A command's arguments but for the checkpoint."""
+    pairs = zip(["", *given], given, strict=False)
+    return [a for before, a in pairs if a.partition("=")[0] != "--ckpt_path" and before != "--ckpt_path"]
 
 
 def relative(path: str) -> str:
@@ -218,11 +282,16 @@ def run_lightning(command: str, args: list[str]) -> int:
     """Runs one of Lightning's commands."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    if not sys.stderr.isatty():  # no line a step of what `datasets` does either
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if command != "fit":
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")  # evaluation writes none
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own use of torch
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    use_own_loader()
     args = with_own_config([shipped(a, before) for before, a in zip(["", *args], args, strict=False)])
+    args = joined(args)
+    check_configs(args)
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
     ZooCLI(command, sys.argv[2:])
     return 0
@@ -251,69 +320,10 @@ def shipped(argument: str, before: str) -> str:
     path = Path(value if equals else argument)
     if (option if equals else before) not in ("--config", "-c") or path.exists() or path.parent.name != "configs":
         return argument
-    for folder in (PACKAGE / "configs", PACKAGE.parent / "configs"):
-        if (folder / path.name).is_file():
-            return f"{option}={folder / path.name}" if equals else str(folder / path.name)
+    for config in shipped_configs():
+        if config.name == path.name:
+            return f"{option}={config}" if equals else str(config)
     return argument
-
-
-def explain_parsing(error: BaseException) -> str | None:
-    """One line for what Lightning, jsonargparse or OmegaConf say of a user's settings; None for anything else."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ArgumentError):
-        return _explain_setting(text)
-    if isinstance(error, OmegaConfBaseException):
-        return f"config: {text}"
-    if isinstance(error, UnicodeDecodeError):  # data and cells have messages of their own
-        return f"config: not UTF-8 text ({text})"
-    if isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _raised_by_lightning(error)):
-        return text
-    return None
-
-
-def _raised_by_lightning(error: BaseException) -> bool:
-    """Whether the error is Lightning's own word on a setting, rather than of what it calls."""
-    where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return where[-1].startswith("lightning.")
-
-
-def _explain_setting(text: str) -> str:
-    """What jsonargparse says of a setting, without its account of every type that the setting could have had."""
-    if found := re.search(r"given class_path '([\w.]+)': (?:Key|Option) '([\w.]+)' is not accepted", text):
-        takes = list(inspect.signature(_import_class(found[1])).parameters)
-        return f"{found[1]} has no setting {found[2]!r}{did_you_mean(found[2], takes)} it has: {', '.join(takes)}"
-    if found := re.search(r"does not accept option '([\w.]+)'", text):
-        key = found[1].partition(".")[0]
-        return f"config key {found[1]!r} is unknown{did_you_mean(key, _GROUPS)} there are: {', '.join(_GROUPS)}"
-    union = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*?Given value: (.*?)( -|$)"
-    if found := re.search(r'Parser key "(\w+)":.*?given class_path .*?Parser key "([\w.]+)": (.*)', text):
-        if several := re.match(union, found[3], re.IGNORECASE):
-            return f"{found[1]}.{found[2]} is {several[2]!r}; it takes {_plain_types(several[1])}"
-        return f"{found[1]}.{found[2]}: {_plain_types(found[3].partition(' - Expected')[0])}"
-    if found := re.search(r"unrecognized arguments: --(\w+)\.(\w+)", text):
-        has = list(inspect.signature(Trainer).parameters) if found[1] == "trainer" else list(_GROUPS)
-        near = did_you_mean(found[2] if found[1] == "trainer" else found[1], has)
-        return f"unknown setting --{found[1]}.{found[2]}{near} `rnnzoo fit --help` lists them"
-    if found := re.search(rf'Parser key "([\w.]+)":.*?{union}', text, re.IGNORECASE):
-        return f"{found[1]} is {found[3]!r}; it takes {_plain_types(found[2])}"
-    if found := re.search(r"Unexpected config: ?(.*)", text):
-        holds = repr(found[1][:60]) if found[1] else "nothing"
-        return f"--config must be a file of settings, as configs/char_lm.yaml is, but it holds {holds}"
-    if found := re.search(r'Parser key "config": File does not exist: (.*)', text):
-        return f"--config {found[1]} does not exist"
-    if found := re.search(r"arguments are required: (.*)", text):
-        return f"{found[1]} missing: give a config, such as --config configs/char_lm.yaml"
-    return _plain_types(text)
-
-
-def _plain_types(text: str) -> str:
-    text = re.sub(r"<class '([\w.]+)'>", r"\1", text)
-    return re.sub(r"typing\.Literal(\[.*?\])", r"one of \1", text).replace("NoneType", "null")
-
-
-def _import_class(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
 
 
 def _can_write(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 Nothing heavy is imported here, so that ``rnnzoo --help`` answers at once.
 """
 
+import io
 import os
 import sys
 
@@ -21,6 +22,7 @@ OTHERS = {
     "check": "run the conformance checks on a cell",
     "bench": "time kernels and peers on the same work",
 }
+MEANT = {"train": "fit", "eval": "test", "evaluate": "test", "val": "validate", "sample": "generate", "list": "cells"}
 
 
 def usage() -> str:
@@ -45,20 +47,19 @@ def main(args: list[str] | None = None) -> int:
     args = sys.argv[1:] if args is None else list(args)
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
-    if not args or args[0] in ("-h", "--help"):
-        print(usage())
-        return 0
-    if args[0] == "--version":
-        print(f"rnnzoo {__version__}")
-        return 0
+    if args[:1] == ["help"]:  # `rnnzoo help fit` is `rnnzoo fit --help`
+        args = [*args[1:2], "--help"]
+    for stream in (sys.stdout, sys.stderr):  # a console that knows no Greek gets question marks, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # a user's own cells lie in the working directory, which an installed command does not search by itself
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return run(args[0], args[1:])
+        return answer(args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `rnnzoo generate ... | head`
+    except BrokenPipeError:  # `rnnzoo cells | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
@@ -69,6 +70,20 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"rnnzoo: error: {message}", file=sys.stderr)
         return 2
+
+
+def answer(args: list[str]) -> int:
+    """Runs a command, and sees that what it printed has arrived: a closed pipe is known only where it is written to."""
+    try:
+        if not args or args[0] in ("-h", "--help"):
+            print(usage())
+            return 0
+        if args[0] in ("--version", "-V"):
+            print(f"rnnzoo {__version__}")
+            return 0
+        return run(args[0], args[1:])
+    finally:
+        sys.stdout.flush()
 
 
 def run(command: str, args: list[str]) -> int:
@@ -82,7 +97,10 @@ def run(command: str, args: list[str]) -> int:
 
         return getattr(commands, command)(args)
     known = [*LIGHTNING, *OTHERS]
-    raise RnnZooError(f"unknown command {command!r}{did_you_mean(command, known)} there are: {', '.join(known)}")
+    if command.startswith("-"):
+        raise RnnZooError(f"{command!r} stands before the command: rnnzoo COMMAND ..., of {', '.join(known)}")
+    near = f"; did you mean {MEANT[command]!r}?" if command in MEANT else did_you_mean(command, known)
+    raise RnnZooError(f"unknown command {command!r}{near} there are: {', '.join(known)}")
 
 
 def explain(error: BaseException) -> str | None:
@@ -94,8 +112,10 @@ def explain(error: BaseException) -> str | None:
         inner = inner.__cause__ or inner.__context__
     if isinstance(error, OSError) and error.filename:
         return f"{str(error.filename)!r} cannot be read or written: {error.strerror}"
+    if isinstance(error, OSError) and error.errno:  # pyarrow's have no name of their own
+        return f"a file cannot be read or written: {' '.join(str(error).split())}"
     if "jsonargparse" in sys.modules:
-        from rnnzoo.cli.lightning import explain_parsing
+        from rnnzoo.cli.complaints import explain_parsing
 
         return explain_parsing(error)
     return None

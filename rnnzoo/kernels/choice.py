@@ -1,5 +1,6 @@
 """Which kernel runs: the one asked for, or the cheapest of those that can."""
 
+import html
 import importlib.util
 import warnings
 from collections.abc import Callable, Hashable
@@ -129,6 +130,26 @@ class Explanation(NamedTuple):
             said = f"cannot: {why_not}" if why_not else "; ".join(filter(None, (f"can, about {ms:.3g} ms", remark)))
             lines.append(f"{'->' if kernel == self.chosen else '  '} {kernel:12} {said}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The table, in a notebook."""
+        rows = []
+        for kernel, why_not, ms, remark in self.rows:
+            said = f"cannot: {why_not}" if why_not else "; ".join(filter(None, ("can", remark)))
+            cells = (kernel, "" if ms is None else f"{ms:.3g} ms", said)
+            tag = "th" if kernel == self.chosen else "td"  # bold
+            rows.append("".join(f"<{tag} style='text-align: left'>{html.escape(cell)}</{tag}>" for cell in cells))
+        head = "<th>kernel</th><th>forward and backward, about</th><th>answer</th>"
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table><caption>runs by {self.chosen}</caption><tr>{head}</tr>{body}</table>"
+
+    def why_reference(self, other: str) -> str:
+        """Why the loop in Python runs and not the kernel `other`, in a sentence; empty where another kernel runs."""
+        if self.chosen != "reference":
+            return ""
+        reason = next((row.why_not for row in self.rows if row.kernel == other), f"there is no {other} here")
+        why = f"{other} cannot: {reason}" if reason else f"{other} can, but is estimated to be slower at this size"
+        return f"kernel 'reference' is a loop in Python; {why}"
 
 
 def explain(name: str, work: Work) -> Explanation:

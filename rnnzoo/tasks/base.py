@@ -19,6 +19,7 @@ from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks.means import ExactMean
+from rnnzoo.training.progress import digits
 from rnnzoo.transforms.gates import bare
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
@@ -73,6 +74,14 @@ class Task(LightningModule):
             f" runs by kernel {explanation.chosen!r} on {threads}"
         )
 
+    def why_slow(self) -> str:
+        """Why a loop in Python runs the RNN, where no kernel was asked for and one is left to it; else nothing."""
+        rnn = self.rnn
+        if rnn.kernel != "auto":
+            return ""
+        x = self.example_input()
+        return rnn.explain(x, **regular(rnn, x)).why_reference("fused" if self.device.type == "cpu" else "triton")
+
     def try_out(self) -> None:
         """Runs two steps of the RNN, so that a cell's mistake shows at once.
 
@@ -90,7 +99,8 @@ class Task(LightningModule):
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
         """What the command line prints after a run: what was reached, where the checkpoint lies, what to try next."""
-        reached = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()) if name.startswith("test"))
+        tested = sorted((name, value) for name, value in metrics.items() if name.startswith("test"))
+        reached = ", ".join(f"{name} {digits(value)}" for name, value in tested)
         return [f"held-out: {reached}", f"checkpoint: {checkpoint}"]
 
     # ---- optimizer and schedule

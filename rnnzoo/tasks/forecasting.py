@@ -1,6 +1,5 @@
 """Forecasts of a series as quantiles, judged beside the seasonal-naive forecast."""
 
-import shlex
 from typing import Any
 
 import torch
@@ -11,8 +10,10 @@ from rnnzoo.data.windows import Window
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.rnn import RNN
+from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
 from rnnzoo.tasks.means import ExactMean
+from rnnzoo.training.progress import digits
 
 
 class Forecaster(Task):
@@ -132,14 +133,15 @@ class Forecaster(Task):
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
         return [
-            f"held-out MASE: {metrics['test_mase']:.3f}; the seasonal-naive forecast's:"
-            f" {metrics['test_mase_naive']:.3f} (1 is the error of repeating the season before, in the training part)",
+            f"held-out MASE: {digits(metrics['test_mase'])};"
+            f" the seasonal-naive forecast's: {digits(metrics['test_mase_naive'])}"
+            " (1 is the error of repeating the season before, in the training part)",
             f"checkpoint: {checkpoint}",
             "",
             "Try next:",
-            f"  rnnzoo predict --ckpt_path {shlex.quote(checkpoint)} --predictions.path forecasts.parquet",
-            "  rnnzoo fit --config configs/forecast.yaml --model.cell lstm --model.hidden_size 128",
-            "  rnnzoo cells",
+            f"  {suggestions.predict(checkpoint, '--data.predict_split future')}",
+            f"  {suggestions.more(self.trainer, checkpoint)}",
+            f"  {suggestions.another_cell('configs/forecast.yaml', checkpoint, data, self.hparams)}",
         ]
 
 

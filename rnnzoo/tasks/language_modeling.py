@@ -15,9 +15,11 @@ from rnnzoo.data.vocabulary import Vocabulary
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.token_model import TokenModel
 from rnnzoo.rnn import RNN
+from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, contradictions, rnn_options
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.carried_state import CarriedState
+from rnnzoo.training.progress import digits
 
 LN2 = math.log(2)
 
@@ -196,23 +198,26 @@ class LanguageModel(Task):
         generator = torch.Generator(self.device).manual_seed(seed)
         return prompt + "".join(self.generate(prompt, length, temperature=0.7, top_p=0.9, generator=generator))
 
+    def opening(self, inputs: Tensor) -> str:
+        """Whole words that a text of `inputs` (B, T) begins with, for a prompt."""
+        line = self.vocabulary.decode(inputs[0, :24]).strip().split("\n")[0]
+        return line.rpartition(" ")[0] or line or self.vocabulary.characters[0]
+
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
-        opening = self.vocabulary.decode(next(iter(data.train_dataloader())).inputs[0, :24])
-        line = opening.strip().split("\n")[0]
-        prompt = line.rpartition(" ")[0] or line or self.vocabulary.characters[0]
-        path = shlex.quote(checkpoint)
+        prompt = self.opening(next(iter(data.train_dataloader())).inputs)
+        generate = ["rnnzoo generate", shlex.quote(checkpoint), f"--prompt={shlex.quote(prompt)}", "--length 400"]
         return [
             "A sample, at temperature 0.7 and top-p 0.9:",
             "",
             self.sample_text(prompt, 400),
             "",
-            f"held-out bits per character: {metrics['test_bpc']:.3f}",
+            f"held-out bits per character: {digits(metrics['test_bpc'])}",
             f"checkpoint: {checkpoint}",
             "",
             "Try next:",
-            f"  rnnzoo generate {path} --prompt={shlex.quote(prompt)} --length 400 --temperature 0.7",
-            f"  rnnzoo predict --ckpt_path {path}",
-            "  rnnzoo fit --config configs/char_lm.yaml --model.cell gru --model.hidden_size 128",
+            f"  {' '.join(generate)} --temperature 0.7",
+            f"  {suggestions.more(self.trainer, checkpoint)}",
+            f"  {suggestions.another_cell('configs/char_lm.yaml', checkpoint, data, self.hparams)}",
         ]
 
     # ---- fine-tuning

@@ -1,6 +1,5 @@
 """Sequences with answers at their end, judged beside what is predicted without looking."""
 
-import shlex
 from typing import Any
 
 import torch
@@ -12,7 +11,9 @@ from torchmetrics.classification import MulticlassAccuracy
 from rnnzoo.data.examples import Examples
 from rnnzoo.models.sequence_model import SequenceModel
 from rnnzoo.rnn import RNN
+from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
+from rnnzoo.training.progress import digits
 
 
 class SequenceTask(Task):
@@ -136,17 +137,17 @@ class SequenceTask(Task):
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
         loss, constant = metrics["test_loss"], metrics["test_loss_constant"]
         if self.classes:
-            chance = f"a constant prediction's: {1 / self.classes:.3f}, {constant:.4f}"
-            reached = f"held-out accuracy: {metrics['test_accuracy']:.3f}, cross-entropy {loss:.4f}; {chance}"
+            chance = f"a constant prediction's: {digits(1 / self.classes)}, {digits(constant)}"
+            accuracy = digits(metrics["test_accuracy"])
+            reached = f"held-out accuracy: {accuracy}, cross-entropy {digits(loss)}; {chance}"
         else:
-            reached = f"held-out mean squared error: {loss:.5f}; a constant prediction's: {constant:.5f}"
-        here = "--config configs/long_memory.yaml"
+            reached = f"held-out mean squared error: {digits(loss)}; a constant prediction's: {digits(constant)}"
         return [
             reached,
             f"checkpoint: {checkpoint}",
             "",
             "Try next:",
-            f"  rnnzoo predict --ckpt_path {shlex.quote(checkpoint)}",
-            f"  rnnzoo fit {here} --data.task {getattr(data, 'task', 'adding')} --model.cell lstm",
-            f"  rnnzoo fit {here} --data.task permuted_digits",
+            f"  {suggestions.predict(checkpoint)}",
+            f"  {suggestions.more(self.trainer, checkpoint)}",
+            f"  {suggestions.another_cell('configs/long_memory.yaml', checkpoint, data, self.hparams)}",
         ]

@@ -5,6 +5,7 @@ input and forget gate swapped an LSTM passes them all. For that, write the equat
 """
 
 from rnnzoo.testing.case import Case
-from rnnzoo.testing.suite import Result, Skip, check_cell, checks, run_checks
+from rnnzoo.testing.causes import Cause, find_causes
+from rnnzoo.testing.suite import Result, Skip, check_cell, checks, report, run_checks
 
-__all__ = ["Case", "Result", "Skip", "check_cell", "checks", "run_checks"]
+__all__ = ["Case", "Cause", "Result", "Skip", "check_cell", "checks", "find_causes", "report", "run_checks"]

@@ -1,8 +1,11 @@
 """The suite: running the checks, and saying what failed and where to look."""
 
+import contextlib
+import io
+import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,6 +13,7 @@ import torch
 from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.testing.case import Case, Inputs
+from rnnzoo.testing.causes import Cause, find_causes
 from rnnzoo.testing.checks import CHECKS, Check, Skip
 
 
@@ -43,8 +47,17 @@ def check_cell(cell: Cell, *, inputs: Inputs | None = None, slow: bool = True) -
     results = run_checks(cell, inputs=inputs, slow=slow)
     failed = [r for r in results if not r.passed]
     if failed:
-        lines = [f"{cell} fails {len(failed)} of {len(results)} checks:", *(f"- {r.name}: {r.message}" for r in failed)]
-        raise AssertionError("\n".join(lines))
+        causes = find_causes(cell, [r.name for r in failed], inputs)
+        raise AssertionError(
+            "\n".join([f"{cell} fails {len(failed)} of {len(results)} checks:", *report(failed, causes)])
+        )
+
+
+def report(failed: list[Result], causes: list[Cause], mark: str = "- ") -> list[str]:
+    """A line for each root cause, with the checks that fail of it, and one for each check that fails by itself."""
+    lines = [f"{mark}{cause.text}; of that {_which_fail(cause.follows)}" for cause in causes]
+    explained = {name for cause in causes for name in cause.follows}
+    return lines + [f"{mark}{r.name}: {r.message}" for r in failed if r.name not in explained]
 
 
 def run_checks(cell: Cell, *, inputs: Inputs | None = None, slow: bool = True) -> list[Result]:
@@ -80,7 +93,8 @@ def _answer(name: str, check: Check, cell: Cell, inputs: Inputs | None) -> Resul
         return Result(name, True, cell.limits[name], skipped=True)
     torch.manual_seed(0)
     try:
-        check.run(Case(cell, inputs))
+        with _quiet() if check.slow else contextlib.nullcontext():
+            check.run(Case(cell, inputs))
     except Skip as reason:
         return Result(name, True, str(reason), skipped=True)
     except AssertionError as error:
@@ -89,6 +103,23 @@ def _answer(name: str, check: Check, cell: Cell, inputs: Inputs | None) -> Resul
         text = str(error).strip().split("\n")[0]
         return Result(name, False, f"it raised {type(error).__name__}: {text} ({_place(error, cell)})")
     return Result(name, True)
+
+
+def _which_fail(names: tuple[str, ...]) -> str:
+    few = len(names) <= 5
+    return f"{'fails' if len(names) == 1 else 'fail'}: {', '.join(names)}" if few else f"fail {len(names)} checks"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the graphs that torch prints of a step that it cannot compile: what it raises says enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _place(error: Exception, cell: Cell) -> str:

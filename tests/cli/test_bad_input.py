@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, shell
+import yaml
+from command_line import CONFIGS, TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, shell
 
 from rnnzoo.cli.main import main
 
@@ -57,6 +58,49 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
         ("--data.dataset=missing.txt", ["dataset", "missing.txt", "no such file"]),
         ("--config=missing.yaml", ["missing.yaml", "does not exist"]),
         ("--data.sequence_length=${no.where}", ["no.where", "not found"]),
+        ("--model.hidden_size=", ["model.hidden_size is empty", "int"]),
+        ("--model.hidden_size", ["--model.hidden_size needs a value"]),
+        ("--hidden_size=8", ["--hidden_size", "did you mean --model.hidden_size?"]),
+        ("--max_epochs=1", ["--max_epochs", "did you mean --trainer.max_epochs?"]),
+        ("--epochs=1", ["--epochs", "did you mean --trainer.max_epochs?"]),
+        ("--confg=x", ["--confg", "did you mean --config?"]),
+        ("-config=x", ["-config", "did you mean --config=x?"]),
+        ("—trainer.max_epochs=1", ["dash of text", "--trainer.max_epochs=1"]),
+        ("---", ["'---' stands without an option"]),
+        ("#", ["'#' stands without an option"]),
+        ("mine.yaml", ["did you mean --config mine.yaml?"]),
+        ("a/last.ckpt", ["did you mean --ckpt_path a/last.ckpt?"]),
+        ("", ["an argument is empty"]),
+        ("--model=LanguagModel", ["model 'LanguagModel'", "did you mean 'LanguageModel'?"]),
+        (
+            "--model=rnnzoo.tasks.LanguagModel",
+            ["'rnnzoo.tasks' has no 'LanguagModel'", "did you mean 'LanguageModel'?"],
+        ),
+        ("--model=no_lab.Mine", ["model 'no_lab.Mine'", "No module named 'no_lab'"]),
+        ("--model=lightning.LightningModule", ["is a LightningModule", "not a rnnzoo.tasks.base.Task"]),
+        ("--model=lightning.pytorch.demos.boring_classes.BoringModel", ["is a LightningModule", "Task"]),
+        ("--data=torch.nn.Linear", ["data 'torch.nn.Linear'", "not a LightningDataModule"]),
+        ("--data=CharTextDat", ["data 'CharTextDat'", "did you mean 'CharTextData'?"]),
+        ("--data=SeriesData", ["LanguageModel needs the vocabulary", "SeriesData has not", "CharTextData"]),
+        ("--model=SequenceTask", ["SequenceTask needs the problem", "CharTextData has not", "LongMemoryData"]),
+        ("--trainer.logger=lightning.pytorch.loggers.CometLogger", ["CometLogger needs", "comet-ml", "pip install"]),
+        ("--trainer.logger=[CSVLogger, CometLogger]", ["CometLogger needs", "comet-ml", "pip install"]),
+        ("--trainer.logger=csv", ["trainer.logger 'csv'", "CSVLogger"]),
+        ("--trainer.logger.nme=x", ["CSVLogger has no setting 'nme'", "did you mean 'name'?"]),
+        ("--trainer.callbacks+=EarlyStopping", ["trainer.callbacks", "EarlyStopping needs a value for monitor"]),
+        ("--trainer.callbacks+=EarlyStoping", ["'EarlyStoping'", "did you mean 'EarlyStopping'?"]),
+        ("--trainer.callbacks+={class_path: EarlyStopping, init_args: {monitor: val_bcp}}", ["'val_bcp'", "val_bpc"]),
+        (
+            "--trainer.callbacks+={class_path: EarlyStopping, init_args: {monitor: val_bpc, mode: mix}}",
+            ["`mode`", "mix"],
+        ),
+        ("--trainer.callbacks+={class_path: EarlyStopping, init_args: {montior: x}}", ["'montior'", "'monitor'?"]),
+        ("--trainer.val_check_interval=0", ["trainer.val_check_interval is 0"]),
+        ("--trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches is 0"]),
+        ("--optimizer=Adamm", ["optimizer 'Adamm'", "did you mean 'Adam'?"]),
+        ("--optimizer={class_path: Adam, init_args: {lr: -1}}", ["optimizer: Invalid learning rate: -1"]),
+        ("--lr_scheduler=StepLR", ["lr_scheduler: StepLR needs a value for step_size"]),
+        ("--seed_everything=-1", ["seed_everything", "-1"]),
     ],
 )
 def test_a_wrong_setting_of_a_language_model_is_named_with_its_value(zoo, tmp_path, text_file, setting, says):
@@ -153,6 +197,12 @@ def test_a_series_that_cannot_be_used_is_named_with_its_row(zoo, tmp_path, conte
         ("empty.yaml", "", ["--config", "file of settings", "nothing"]),
         ("list.yaml", "- 1\n- 2\n", ["--config", "file of settings", "- 1 - 2"]),
         ("task.yaml", "model: {class_path: rnnzoo.tasks.LanguageModle}\n", ["model", "LanguageModle"]),
+        ("no_class.yaml", "model: {cell: lstm}\n", ["model.cell", "class_path", "LanguageModel"]),
+        ("tab.yaml", "model:\n\tclass_path: x\n", ["tab.yaml", "line 2, column 1", "a tab"]),
+        ("twice.yaml", "trainer: {}\nseed_everything: 1\ntrainer: {}\n", ["'trainer' twice, in line 1 and in line 3"]),
+        ("inner_twice.yaml", "model:\n  a: 1\n  a: 2\n", ["'a' twice, in line 2 and in line 3"]),
+        ("colon.yaml", "model:\n  cell lstm\n  size: 3\n", ["colon.yaml", "line 3", "'size: 3'"]),
+        ("zip.yaml", "PK\x03\x04", ["is a checkpoint", "--ckpt_path zip.yaml"]),
         ("other.yaml", "model: {class_path: torch.nn.Linear}\n", ["model", "torch.nn.Linear", "Task"]),
     ],
 )
@@ -165,6 +215,47 @@ def test_a_config_with_a_mistake_is_named(zoo, tmp_path, name, config, says):
 
 def test_a_run_without_a_config_says_what_to_give(zoo, tmp_path):
     assert "--config" in complaint_of(zoo, tmp_path, "fit")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["--data.dataset=X", "--model.pretrained=C"], ["data.dataset is given", "--data CLASS", "CharTextData"]),
+        (["--model.cell=gru"], ["model.cell is given", "--model CLASS", "LanguageModel"]),
+        (["--model=LanguageModel"], ["--data missing", "--config"]),
+        (["--model=SequenceTask", "--data=rnnzoo.data.CharTextData"], ["needs the problem", "LongMemoryData"]),
+        (["--config=configs"], ["configs", "is a folder"]),
+        (["--config=configs/char_ml.yaml"], ["does not exist", "did you mean 'configs/char_lm.yaml'?"]),
+        ([f"--config={CONFIGS / 'forecast.yaml'}", "--model.horizon=5"], ["model.horizon is 5", "data.horizon is 48"]),
+        ([f"--config={CONFIGS / 'forecast.yaml'}", "--model.season=5"], ["model.season is 5", "data.season is 336"]),
+    ],
+)
+def test_a_command_without_a_class_or_with_two_that_do_not_fit_is_named(zoo, tmp_path, settings, says):
+    (tmp_path / "configs").mkdir()
+    said = complaint_of(zoo, tmp_path, "fit", *settings)
+    for part in says:
+        assert part in said
+
+
+@pytest.mark.parametrize("separator", ["---", "#", "# x", "----", "- ", "...", "?", " ", "|", "<eos>", "1"])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_separator_is_the_text_that_was_typed(zoo, separator, together):
+    given = [f"--data.separator={separator}"] if together else ["--data.separator", separator]
+    printed = zoo("fit", *TINY_LM, *given, "--print_config")
+    assert printed.status == 0, printed.err
+    assert yaml.safe_load(printed.out)["data"]["init_args"]["separator"] == separator
+
+
+def test_a_metric_that_no_task_logs_is_named_after_the_first_validation_of_a_users_own_task(zoo, tmp_path, text_file):
+    """Only what a task of ours logs is known before."""
+    (tmp_path / "their_task.py").write_text("from rnnzoo.tasks import LanguageModel\nclass Mine(LanguageModel): pass\n")
+    stop = "--trainer.callbacks+={class_path: EarlyStopping, init_args: {monitor: val_bcp}}"
+    given = ["--model=their_task.Mine", "--trainer.limit_train_batches=2", stop]
+    said = zoo("fit", *TINY_LM, *given, f"--data.dataset={text_file}").complaint
+    assert said == (
+        "EarlyStopping monitors 'val_bcp', which is not logged; did you mean 'val_bpc'?"
+        " there are: train_loss, val_loss, val_bpc"
+    )
 
 
 def test_evaluation_without_a_checkpoint_says_what_to_give(zoo, tmp_path, text_file):

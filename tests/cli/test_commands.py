@@ -1,6 +1,7 @@
 """`rnnzoo --help`, `cells` and `check`."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -180,6 +181,62 @@ def test_a_listed_cell_that_needs_an_argument_does_not_spoil_the_table(zoo, monk
     assert table["needy"]["parameters"] == "-"
     assert table["lstm"]["parameters"] != "-"
     assert "arguments: rate, bias=True" in zoo("cells", "needy").out
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["train"], ["unknown command 'train'; did you mean 'fit'?"]),
+        (["--config", "x", "fit"], ["'--config' stands before the command"]),
+        (["---", "fit"], ["'---' stands before the command"]),
+        (["#"], ["unknown command '#'"]),
+        (["check", "Leaky"], ["unknown cell 'Leaky'", "my_lab.cells.Leaky"]),
+        (["check", "my_lab/cells.py"], ["written with dots"]),
+        (["check", "torch.nn.LSTM"], ["torch.nn.LSTM is a class, but no Cell"]),
+        (["cells", "--sizes", "3"], ["unknown option --sizes", "rnnzoo cells --help"]),
+        (["cells", "--speeds", "x.json"], ["--speeds x.json is for --markdown"]),
+        (["generate"], ["a checkpoint is missing"]),
+        (["generate", "a.ckpt", "--lenght", "3"], ["unknown option --lenght; did you mean '--length'?"]),
+        (["generate", "a.ckpt", "--ckpt_path", "b.ckpt"], ["two checkpoints", "'a.ckpt'", "'b.ckpt'"]),
+        (["generate", "a.ckpt", "---"], ["---"]),
+    ],
+)
+def test_what_a_newcomer_mistypes_is_named_in_one_line(zoo, args, says):
+    said = zoo(*args).complaint
+    for part in says:
+        assert part in said
+
+
+def test_the_module_of_a_cell_is_told_from_its_cells(zoo, tmp_path):
+    (tmp_path / "my_lab").mkdir()
+    (tmp_path / "my_lab" / "some_cells.py").write_text(
+        "from rnnzoo.cells import GatedCell, Hidden\n\nclass Leaky(GatedCell):\n    gates, State = 1, Hidden\n"
+    )
+    for command in ("check", "cells"):
+        said = zoo(command, "my_lab.some_cells").complaint
+        assert "my_lab.some_cells is a module" in said
+        assert said.endswith("give one of its cells: my_lab.some_cells.Leaky")
+
+
+def test_help_of_a_command_can_be_asked_for_in_front(zoo):
+    assert zoo("help").out == zoo("--help").out
+    assert zoo("help", "check").out == zoo("check", "--help").out
+
+
+COMMANDS = [["-h"], ["--version"], *([c, "-h"] for c in (*LIGHTNING, *OTHERS)), ["cells"], ["cells", "lstm"]]
+
+
+@pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
+def test_a_pipe_that_is_closed_is_no_error(args):
+    """As by ``rnnzoo cells | head -1``, but closed before the first line, so that it always is."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnzoo", *args], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)  # argparse takes no notice of it where its help is longer than a buffer
 
 
 def test_a_command_that_does_not_exist_is_an_error(zoo):

@@ -42,6 +42,13 @@ class Damped(GatedCell):
         return Hidden(self.beta * (wx + rh).tanh())
 
 
+class Branches(GatedCell):
+    gates = 1
+
+    def update(self, wx, rh, s):
+        return Hidden((wx + rh).tanh() if wx.sum() > -1e9 else wx)
+
+
 class NoUpdate(GatedCell):
     gates = 1
 
@@ -207,6 +214,16 @@ def test_a_module_that_fails_at_import_is_an_error(zoo, text_file, my_lab, tmp_p
     assert complaint.startswith("cell 'my_lab.cells.Damped' cannot be used: importing my_lab.cells ")
     assert said in complaint
     assert not (tmp_path / "runs").exists()
+
+
+def test_why_a_loop_in_python_runs_a_cell_is_said_unless_it_was_asked_for(my_lab, text_file, zoo):
+    given = ["fit", *TINY_LM, f"--data.dataset={text_file}", "--trainer.max_steps=2"]
+    slow = zoo(*given, "--model.cell=my_lab.cells.Branches").out.splitlines()
+    assert slow[1].startswith(
+        "kernel 'reference' is a loop in Python; fused cannot: my_lab.cells.Branches: its step reads"
+    )
+    asked = zoo(*given, "--model.cell=my_lab.cells.Branches", "--model.kernel=reference").out
+    assert "loop in Python" not in asked
 
 
 def test_a_mistake_in_a_users_own_cell_shows_its_traceback(my_lab, text_file, zoo):

@@ -14,9 +14,9 @@ QUIET = "--trainer.enable_progress_bar=false"
 
 
 def figure(answer, name):
-    """A metric out of the table that Lightning prints."""
+    """A metric out of the lines that evaluation prints."""
     assert answer.status == 0, answer.err
-    return float(re.search(rf"\b{name}\b[^\d\n]*(\d+\.\d+)", answer.out)[1])
+    return float(re.search(rf"^{name} (\d+\.\d+)$", answer.out, re.M)[1])
 
 
 def reached(run):
@@ -40,7 +40,7 @@ def test_validate_gives_the_figure_that_chose_the_checkpoint(zoo, lm_run):
     best = torch.load(lm_run.checkpoint, weights_only=True)["callbacks"]
     score = next(float(c["best_model_score"]) for c in best.values() if c.get("monitor") == "val_loss")
     answer = zoo("validate", "--ckpt_path", lm_run.checkpoint, QUIET)
-    assert figure(answer, "val_loss") == pytest.approx(score, abs=1e-5)
+    assert figure(answer, "val_loss") == pytest.approx(score, abs=6e-4)  # four digits
 
 
 def test_evaluation_leaves_no_files(zoo, lm_run, tmp_path):
@@ -93,7 +93,7 @@ def test_the_forecasters_error_can_be_computed_again_from_its_predictions(zoo, f
     assert figure(answer, "test_mase") == pytest.approx(
         np.abs(y[at] - np.array(table["q0.5"])).mean() / scale, abs=1e-5
     )
-    assert figure(answer, "test_mase_naive") == pytest.approx(np.abs(y[at] - y[at - 24]).mean() / scale, abs=1e-5)
+    assert figure(answer, "test_mase_naive") == pytest.approx(np.abs(y[at] - y[at - 24]).mean() / scale, abs=6e-5)
 
 
 def test_the_runs_own_config_says_where_its_data_is(lm_run, text_file):
@@ -108,5 +108,5 @@ def test_predictions_of_a_long_memory_give_its_error_again(zoo, memory_run):
     assert table["example"] == list(range(80))
     error = np.mean((np.array(table["target"]) - np.array(table["prediction"])) ** 2)
     answer = zoo("test", "--ckpt_path", memory_run.checkpoint, QUIET)
-    assert figure(answer, "test_mse") == pytest.approx(error, abs=1e-5)
-    assert f"{error:.5f}" in memory_run.answer.out
+    assert figure(answer, "test_mse") == pytest.approx(error, abs=6e-5)
+    assert f"{error:.4f}" in memory_run.answer.out

@@ -67,7 +67,7 @@ def test_characters_are_printed_as_they_are_made(zoo, lm_run, monkeypatch):
     monkeypatch.setattr("sys.stdout", Screen())
     zoo("generate", lm_run.checkpoint, "--prompt", "the", "--length", 5)
     monkeypatch.undo()
-    assert [k for k, text in shown if text is None] == [0, 0, 1, 2, 3, 4]  # the prompt, then one flush a character
+    assert [k for k, text in shown if text is None] == [0, 0, 1, 2, 3, 4, 4]  # the prompt, each character, the end
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_characters_are_printed_as_they_are_made(zoo, lm_run, monkeypatch):
         (["--top-p", "0"], "top_p must be in (0, 1], not 0.0"),
         (["--top-p", "1.1"], "top_p must be in (0, 1], not 1.1"),
         (["--prompt", "the #1 café"], "prompt has 3 characters ('#' at 4, '1' at 5, 'é' at 10) not in the vocabulary"),
-        (["--colour", "red"], "unrecognized arguments: --colour red"),
+        (["--colour", "red"], "unknown option --colour"),
     ],
 )
 def test_a_wrong_argument_is_named_with_its_value(zoo, lm_run, wrong, said):
@@ -95,3 +95,18 @@ def test_a_wrong_argument_is_named_with_its_value(zoo, lm_run, wrong, said):
 def test_a_checkpoint_that_is_no_language_models_is_an_error(zoo, forecast_run):
     said = zoo("generate", forecast_run.checkpoint).complaint
     assert "holds a Forecaster, not a language model" in said
+
+
+def test_without_a_prompt_it_begins_with_a_character_the_model_knows(zoo, lm_run):
+    """The text of the run has no capital I, which the default prompt begins with."""
+    answer = zoo("generate", lm_run.checkpoint, "--length", 5)
+    assert answer.status == 0, answer.err
+    assert answer.out.startswith("\n")
+    assert len(answer.out) == 1 + 5 + 1
+
+
+def test_the_checkpoint_may_be_given_as_to_the_other_commands(zoo, lm_run):
+    given = ["--prompt", "the", "--length", 5, "--top_p", 0.5]
+    assert (
+        zoo("generate", "--ckpt_path", lm_run.checkpoint, *given).out == zoo("generate", lm_run.checkpoint, *given).out
+    )

@@ -1,5 +1,7 @@
 """The choice: the cheapest that can, the one asked for, or a sentence that says why not."""
 
+from xml.etree import ElementTree
+
 import pytest
 import torch
 from torch.nn.utils import parametrizations, prune
@@ -8,6 +10,7 @@ from rnnzoo import RNN, RnnZooError, create
 from rnnzoo.cells import list_cells
 from rnnzoo.cells.lstm import LSTM
 from rnnzoo.kernels import KERNELS
+from rnnzoo.kernels.choice import Explanation, Row
 
 X = torch.randn(7, 4, 3)
 
@@ -119,6 +122,25 @@ def test_the_table_shows_every_kernel_and_marks_the_one_that_runs():
     assert [line.split()[0] for line in lines[1:]] == ["fused", "native", "->", "reference"]
     assert "cannot: mingru has no torch equivalent" in lines[2]
     assert "can, about" in lines[3]
+
+
+def test_a_notebook_shows_the_table_with_what_a_cell_is_called_escaped():
+    explanation = Explanation("reference", (Row("fused", "a < b"), Row("reference", None, 0.3612, "slow & sure")))
+    shown = ElementTree.fromstring(explanation._repr_html_().replace("'", '"'))
+    rows = [["".join(cell.itertext()) for cell in row] for row in shown.iter("tr")]
+    assert rows[1:] == [["fused", "", "cannot: a < b"], ["reference", "0.361 ms", "can; slow & sure"]]
+    assert [cell.tag for cell in list(shown.iter("tr"))[2]] == ["th"] * 3  # bold: it runs
+    assert shown.find("caption").text == "runs by reference"
+
+
+def test_why_the_loop_in_python_runs_is_said_of_the_kernel_that_would_be_faster():
+    rows = (Row("fused", "it branches"), Row("native", "no equivalent"), Row("reference", None, 0.3))
+    said = Explanation("reference", rows).why_reference("fused")
+    assert said == "kernel 'reference' is a loop in Python; fused cannot: it branches"
+    assert "there is no triton here" in Explanation("reference", rows).why_reference("triton")
+    able = (Row("fused", None, 0.4), Row("reference", None, 0.3))
+    assert "estimated to be slower" in Explanation("reference", able).why_reference("fused")
+    assert Explanation("fused", able).why_reference("fused") == ""
 
 
 def test_weights_that_are_derived_reach_whatever_kernel_runs():

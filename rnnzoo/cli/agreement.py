@@ -1,0 +1,69 @@
+"""Whether a model, its data, the trainer and its callbacks fit together, asked before anything is made or written."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule
+from torchmetrics import MetricCollection
+
+from rnnzoo import data as own_data
+from rnnzoo.cli.classes import import_class
+from rnnzoo.cli.complaints import no_such_metric
+from rnnzoo.errors import RnnZooError
+
+FROM_DATA = ("vocabulary", "scaling", "problem")  # what the command line hands from the data to the model
+SAME = ("horizon", "season")
+_AT_LEAST_ONE = ("accumulate_grad_batches", "val_check_interval", "check_val_every_n_epoch")
+
+
+def check_pair(model: Any, data: Any) -> None:
+    """Raises RnnZooError for data that a model cannot use; each is given as `class_path` and `init_args`."""
+    kind, source = import_class(model.class_path), import_class(data.class_path)
+    settings, others = model.get("init_args") or {}, data.get("init_args") or {}
+    takes = inspect.signature(kind).parameters
+    for name in FROM_DATA:
+        wanted = name in takes and takes[name].default is inspect.Parameter.empty and not settings.get(name)
+        if wanted and not hasattr(source, name):
+            those = (getattr(own_data, n) for n in own_data.__all__ if n.endswith("Data"))
+            fit = [cls.__name__ for cls in those if hasattr(cls, name)]
+            raise RnnZooError(
+                f"{kind.__name__} needs the {name} of its data, which {source.__name__} has not;"
+                f" data that have it: {', '.join(fit)}"
+            )
+    for name in SAME:
+        mine, its = settings.get(name), others.get(name)
+        if mine is not None and its is not None and mine != its:
+            raise RnnZooError(
+                f"model.{name} is {mine} but data.{name} is {its}: they must be the same; give --data.{name} alone"
+                f" where a config has ${{data.init_args.{name}}} for the model's"
+            )
+
+
+def check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Raises RnnZooError for a number that Lightning would divide by."""
+    for name in _AT_LEAST_ONE:
+        if trainer.get(name) == 0:
+            raise RnnZooError(f"trainer.{name} is 0; it must be above 0")
+
+
+def check_monitors(callbacks: list[Callback], model: LightningModule) -> None:
+    """Raises RnnZooError for a callback that watches a metric which the model does not log.
+
+    Only a task of this package says what it logs before it does; of another one Lightning finds out after an epoch.
+    """
+    if not type(model).__module__.startswith("rnnzoo."):
+        return
+    names = metric_names(model)
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        ours = type(callback).__module__.startswith(("lightning.", "rnnzoo."))
+        if ours and isinstance(monitor, str) and monitor not in names and getattr(callback, "strict", True):
+            raise RnnZooError(no_such_metric(type(callback).__name__, monitor, names))
+
+
+def metric_names(model: LightningModule) -> list[str]:
+    """What a task logs in training and validation."""
+    collections = [module for module in model.modules() if isinstance(module, MetricCollection)]
+    names = [str(name) for collection in collections for name in collection.keys()]  # noqa: SIM118  # no mapping
+    return ["train_loss", *(name for name in names if name.startswith("val_"))]
