@@ -10,7 +10,19 @@ from rnnzoo.cells import GatedCell, Hidden
 from rnnzoo.testing.case import expect, gradients, results
 
 ACTIVATIONS = [F.silu, F.gelu, F.softplus, F.elu, F.mish, F.hardtanh, F.logsigmoid, F.leaky_relu, F.hardsigmoid]
-ACTIVATIONS += [F.hardswish, F.selu, F.celu, F.relu6, F.softsign, F.tanhshrink, torch.erf, torch.sinc, torch.expm1]
+ACTIVATIONS += [
+    F.hardshrink,
+    F.softshrink,
+    F.hardswish,
+    F.selu,
+    F.celu,
+    F.relu6,
+    F.softsign,
+    F.tanhshrink,
+    torch.erf,
+    torch.sinc,
+    torch.expm1,
+]
 GROUPS = {
     "activations": ACTIVATIONS[:9],
     "more activations": ACTIVATIONS[9:],
@@ -36,6 +48,8 @@ GROUPS = {
         lambda a: F.rms_norm(a, a.shape[-1:]),
         lambda a: F.layer_norm(a, a.shape[-1:]),
         lambda a: a - a.amin(-1, keepdim=True) * a.amax(-1, keepdim=True),
+        lambda a: a - a.max(-1).values[:, None] * a.min(-1, keepdim=True)[0],
+        lambda a: F.relu(a).max(-1, keepdim=True).values * a,  # whose largest often are several zeros
     ],
     "pieces": [
         lambda a: F.pad(a, (2, 0))[:, :-2] + F.pad(a, (-1, 1), value=0.5),
@@ -45,6 +59,7 @@ GROUPS = {
         lambda a: torch.cat(a.split([1, a.shape[-1] - 1], -1)[::-1], -1),
         lambda a: torch.stack([a, 2 * a], -1).sum(-1),
         lambda a: a.repeat_interleave(2, -1)[:, 1::2],
+        lambda a: a.repeat(1, 3)[:, 1::3] + a[:, :3].tile(2),
         lambda a: a.unflatten(-1, (2, -1)).transpose(1, 2).flatten(1),
     ],
     "matrices": [
@@ -76,3 +91,44 @@ def test_operations_have_torchs_values_and_gradients(group):
         got = results(*rnn(x))
         by[kernel] = got | gradients(got, {"x": x} | dict(rnn.named_parameters()))
     expect(by["fused"], by["reference"], f"expected {group} to equal torch's", 1e-9)
+
+
+BUFFERS = {
+    "mask": lambda self, a, h: torch.where(self.mask, a.tanh(), h),
+    "mask times": lambda self, a, h: a.tanh() * self.mask + h * ~self.mask,
+    "filled": lambda self, a, h: a.tanh().masked_fill(self.mask, 0.5),
+    "count": lambda self, a, h: (a * self.count + h / (7 + self.count)).tanh() + (a > self.count),
+    "order": lambda self, a, h: a[:, self.order].tanh() + h[..., self.order.flip(0)],
+    "selected": lambda self, a, h: a.index_select(1, self.twice).tanh() + h[:, self.order - 6],
+    "heads": lambda self, a, h: a.unflatten(1, (2, 3))[:, :, self.order[:3] % 3].flatten(1).tanh(),
+}
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+def test_buffers_may_be_masks_counts_and_places(name):
+    class Own(GatedCell):
+        gates = 1
+
+        def __init__(self, input_size: int, hidden_size: int):
+            super().__init__(input_size, hidden_size)
+            self.register_buffer("mask", torch.tensor([True, False, True, True, False, False]))
+            self.register_buffer("count", torch.arange(6) - 2)
+            self.register_buffer("order", torch.tensor([3, 4, 0, 5, 1, 2]))
+            self.register_buffer("twice", torch.tensor([2, 2, 0, 5, 2, 0]))
+
+        def update(self, wx: Tensor, rh: Tensor, s: Hidden) -> Hidden:
+            return Hidden(BUFFERS[name](self, wx + rh, s.h))
+
+    rnn = RNN(Own, 3, 6, dtype=torch.float64)
+    x = torch.randn(5, 4, 3, dtype=torch.float64, requires_grad=True)
+    for _ in range(2):
+        by = {}
+        for kernel in ("fused", "reference"):
+            rnn.kernel = kernel
+            got = results(*rnn(x))
+            by[kernel] = got | gradients(got, {"x": x} | dict(rnn.named_parameters()))
+        expect(by["fused"], by["reference"], f"expected buffers as {name} to be read", 1e-9)
+        cell = rnn.layers[0][0]
+        cell.mask.logical_not_()
+        for buffer in (cell.count, cell.order, cell.twice):
+            buffer.copy_(buffer.flip(0).clone())

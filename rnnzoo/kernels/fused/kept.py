@@ -73,7 +73,7 @@ def _file(mark: Fingerprint, shapes: Shapes) -> str:
     """The name that a trace is kept by."""
     state = f"{shapes.state.__module__}.{shapes.state.__qualname__}"
     parts = shapes.leaves, repr(shapes.structure), shapes.fields, state, shapes.dtype
-    more = shapes.complex_leaves, shapes.complex_fields, shapes.whole, shapes.batch
+    more = shapes.complex_leaves, shapes.complex_fields, shapes.whole, shapes.batch, shapes.chosen
     machine = torch.__version__, torch.get_default_dtype(), sys.version, _own_source()
     return f"plan-{hashlib.sha256(repr((mark.digest, parts, more, machine)).encode()).hexdigest()[:24]}.pickle"
 

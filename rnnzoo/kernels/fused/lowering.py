@@ -34,6 +34,8 @@ class Lowering(Matrices, Reductions, Pieces):
             elif node.op == "output":
                 outputs = tree_leaves(node.args[0], is_leaf=lambda z: z is None)
                 return [None if z is None else self._straight(z) for z in outputs]
+            elif node.op == "get_attr":
+                self.values[node] = self._places(node)
             else:
                 self.values[node] = self._checked(node, self._lower(node))
         raise AssertionError("a graph has an output")

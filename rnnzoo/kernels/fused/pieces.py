@@ -11,7 +11,7 @@ from rnnzoo.kernels.fused.axes import natural
 from rnnzoo.kernels.fused.expressions import Part, Row, cut, number, width
 from rnnzoo.kernels.fused.reader import Reader
 from rnnzoo.kernels.fused.unsupported import Unsupported
-from rnnzoo.kernels.fused.values import Rows, Shape, Value
+from rnnzoo.kernels.fused.values import Places, Rows, Shape, Value
 
 
 class Pieces(Reader):
@@ -25,7 +25,7 @@ class Pieces(Reader):
             raise Unsupported(f"its step uses {node.target} on the batch")
         return self.rows(x), names[dim % shape.rank]
 
-    def _cut(self, x: fx.Node, value: Rows, name: int, places: range) -> Row:
+    def _cut(self, x: fx.Node, value: Rows, name: int, places: Sequence[int]) -> Row:
         """Some places of an axis, as it is written."""
         dims = self.shape(x).dims
         row = ax.arrange(value.row, value.axes, natural(dims))
@@ -110,6 +110,60 @@ class Pieces(Reader):
         index %= x.meta["val"].shape[dim]
         return Rows(self._cut(x, value, name, range(index, index + 1)), natural(self.shape(node).dims))
 
+    def _places(self, node: fx.Node) -> Places:
+        """The whole numbers of a tensor that the trace holds."""
+        numbers = getattr(node.graph.owning_module, str(node.target))
+        if numbers.dim() != 1:
+            raise Unsupported("its step reads places from a buffer of more than one axis")
+        return Places(tuple(numbers.tolist()))
+
+    def _index_select(self, node: fx.Node, x: fx.Node, dim: int, index: fx.Node) -> Value:
+        value, name = self._along(node, x, dim)
+        row = self._cut(x, value, name, self._read_places(x, dim, index))
+        return Rows(row, natural(self.shape(node).dims))
+
+    def _index(self, node: fx.Node, x: fx.Node, indices: Sequence[fx.Node | None]) -> Value:
+        return self._index_select(node, x, *self._only(node, indices))
+
+    def _index_put(
+        self, node: fx.Node, x: fx.Node, indices: Sequence[fx.Node | None], new: fx.Node, accumulate: bool = False
+    ) -> Value:
+        """The gradient of a choice of places: what goes to one place is added up."""
+        dim, index = self._only(node, indices)
+        _, name = self._along(node, x, dim)
+        places = self._read_places(x, dim, index)
+        if not accumulate and len(set(places)) < len(places):
+            raise Unsupported(f"its step uses {node.target} with a place that comes twice")
+        dims, n = self.shape(x).dims, len(places)
+        base, added = self.row(x), self.row(new)
+        inner, whole = math.prod(dims[name + 1 :]), math.prod(dims[name:])
+        made: list[Part] = []
+        for lead in range(math.prod(dims[:name])):
+            for place in range(dims[name]):
+                at = lead * whole + place * inner
+                rows = [
+                    cut(added, (lead * n + k) * inner, (lead * n + k + 1) * inner)
+                    for k, other in enumerate(places)
+                    if other == place
+                ]
+                old = cut(base, at, at + inner)
+                made += ax.added([old, *rows]) if accumulate or not rows else rows[0]
+        return Rows(ax.joined(made), natural(dims))
+
+    def _only(self, node: fx.Node, indices: Sequence[fx.Node | None]) -> tuple[int, fx.Node]:
+        """The one axis that places are chosen of, and the places."""
+        found = [(dim, index) for dim, index in enumerate(indices) if index is not None]
+        if len(found) != 1:
+            raise Unsupported(f"its step uses {node.target} with places of several axes")
+        return found[0]
+
+    def _read_places(self, x: fx.Node, dim: int, index: fx.Node) -> Sequence[int]:
+        value = self.values[index]
+        if not isinstance(value, Places):
+            raise Unsupported("its step computes the places that it reads")
+        n = x.meta["val"].shape[dim]
+        return [k % n for k in value.numbers]
+
     def _slice_scatter(
         self, node: fx.Node, x: fx.Node, new: fx.Node, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
     ) -> Value:
@@ -157,6 +211,14 @@ class Pieces(Reader):
         return Rows(ax.joined(made), natural(self.shape(node).dims))
 
 
-def _spans(places: range) -> list[tuple[int, int]]:
+def _spans(places: Sequence[int]) -> list[tuple[int, int]]:
     """Places that follow each other, from the first to the one behind the last."""
-    return [(places.start, places.stop)] if places.step == 1 else [(k, k + 1) for k in places]
+    if isinstance(places, range) and places.step == 1:
+        return [(places.start, places.stop)]
+    spans: list[tuple[int, int]] = []
+    for k in places:
+        if spans and spans[-1][1] == k:
+            spans[-1] = spans[-1][0], k + 1
+        else:
+            spans.append((k, k + 1))
+    return spans

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from rnnzoo.kernels.fused.alone import alone
 from rnnzoo.kernels.fused.batch_size import ReadsBatchSize
 from rnnzoo.kernels.fused.complex_numbers import parts
 from rnnzoo.kernels.fused.ops import PROGRAMS
+from rnnzoo.kernels.fused.places import ReadsPlaces
 from rnnzoo.kernels.fused.products import why_no_compiler
 from rnnzoo.kernels.fused.program import Program
 from rnnzoo.kernels.fused.purity import contents, put_back, unchanged
@@ -37,15 +38,20 @@ class Prepared(NamedTuple):
     whole: bool
 
 
-class _ByRows:
-    """In a program's place: there is one for each number of rows."""
+class _More(NamedTuple):
+    """In a program's place: what else there is one for each of, the number of `rows` or the contents of `buffers`."""
+
+    rows: bool = False
+    buffers: tuple[str, ...] = ()
 
 
-BY_ROWS: Final = _ByRows()
 ROWS_CHANGE = "its step reads the batch size, which is another at every step where sequences have different lengths"
+PLACES_HIDDEN = (
+    "its step reads places of an axis from a buffer, whose numbers torch.compile and torch.export do not see"
+)
 
-_programs: OrderedDict[Any, Program | str | _ByRows] = OrderedDict()  # or the reason why there is none
-_known: OrderedDict[Any, Prepared | str | _ByRows] = OrderedDict()
+_programs: OrderedDict[Any, Program | str | _More] = OrderedDict()  # or the reason why there is none
+_known: OrderedDict[Any, Prepared | str | _More] = OrderedDict()
 lock = threading.RLock()
 forked = False
 
@@ -121,12 +127,15 @@ def known(cell: Cell, dtype: torch.dtype, dims: int, about: tuple[Any, ...], row
     mark = fingerprint(cell)
     if isinstance(mark, str):
         return mark
-    for key, batch in ((mark.digest, dtype, dims, about), None), ((mark.digest, dtype, dims, about, rows), rows):
+    batch: int | None = None
+    chosen: tuple[tuple[str, bytes], ...] = ()
+    while True:
+        key = mark.digest, dtype, dims, about, batch, chosen
         found = _looked_up(_known, key)
         if found is None:
             held = contents(mark.containers)
             try:
-                found = alone(partial(_prepare, cell, mark, dtype, dims, about, batch))
+                found = alone(partial(_prepare, cell, mark, dtype, dims, about, batch, chosen))
             except _ChangesInProject:
                 by_steps_alone(cell)
                 return known(cell, dtype, dims, about, rows)
@@ -136,11 +145,22 @@ def known(cell: Cell, dtype: torch.dtype, dims: int, about: tuple[Any, ...], row
                 refuse(cell, reason)
                 return reason
             _remember(_known, key, found)
-        if not isinstance(found, _ByRows):
+        if not isinstance(found, _More):
             return found
-        if rows is None:
-            return ROWS_CHANGE
-    raise AssertionError("a program for a number of rows was not made for one")
+        more = _told_more(cell, found, rows)
+        if isinstance(more, str):
+            return more
+        batch, chosen = (more, chosen) if found.rows else (batch, more)
+
+
+def _told_more(cell: Cell, more: _More, rows: int | None) -> Any:
+    """The number of rows, or the contents of buffers; or why they are not known."""
+    if more.rows:
+        return ROWS_CHANGE if rows is None else rows
+    if torch.compiler.is_compiling():
+        return PLACES_HIDDEN
+    buffers = dict(cell.named_buffers()) | dict(cell.named_parameters())
+    return tuple((name, buffers[name].detach().cpu().numpy().tobytes()) for name in more.buffers)
 
 
 class _ChangesInProject(Exception):
@@ -148,8 +168,14 @@ class _ChangesInProject(Exception):
 
 
 def _prepare(
-    cell: Cell, mark: Fingerprint, dtype: torch.dtype, dims: int, about: tuple[Any, ...], batch: int | None
-) -> Prepared | str | _ByRows:
+    cell: Cell,
+    mark: Fingerprint,
+    dtype: torch.dtype,
+    dims: int,
+    about: tuple[Any, ...],
+    batch: int | None,
+    chosen: tuple[tuple[str, bytes], ...],
+) -> Prepared | str | _More:
     """Traces a cell: with its ``project`` where that can be, otherwise from u on."""
     lead = (2,) if dims == 1 else (3, 2)
     with torch.random.fork_rng(devices=[]):
@@ -175,13 +201,14 @@ def _prepare(
             if mark.of_project and (changes or not mark.holds(cell)):
                 raise _ChangesInProject
             alike = mark.of_project and type(cell).readout is Cell.readout and _each_step_alone(call, u, x, rows)
+    more: dict[str, Any] = {"batch": batch, "chosen": chosen}
     if alike:
         shapes = shapes_of(cell, (x, rows), s, dims, lead, whole=True)
-        program = shapes if isinstance(shapes, str) else program_of(cell, mark, replace(shapes, batch=batch))
+        program = shapes if isinstance(shapes, str) else program_of(cell, mark, replace(shapes, **more))
         if not isinstance(program, str):
-            return program if isinstance(program, _ByRows) else Prepared(program.key, True)
+            return program if isinstance(program, _More) else Prepared(program.key, True)
     shapes = shapes_of(cell, u, s, dims, lead)
-    program = shapes if isinstance(shapes, str) else program_of(cell, mark, replace(shapes, batch=batch))
+    program = shapes if isinstance(shapes, str) else program_of(cell, mark, replace(shapes, **more))
     return Prepared(program.key, False) if isinstance(program, Program) else program
 
 
@@ -223,7 +250,7 @@ def shapes_of(
     return Shapes(behind, structure, fields, type(s), dtype, *kinds, whole)
 
 
-def program_of(cell: Cell, mark: Fingerprint, shapes: Shapes) -> Program | str | _ByRows:
+def program_of(cell: Cell, mark: Fingerprint, shapes: Shapes) -> Program | str | _More:
     """The program of `cell` for u and states of some shapes, or the reason why there is none."""
     key = mark.digest, shapes
     found = _looked_up(_programs, key)
@@ -232,7 +259,9 @@ def program_of(cell: Cell, mark: Fingerprint, shapes: Shapes) -> Program | str |
             found = alone(lambda: Program(cell, mark, shapes))
             PROGRAMS[found.key] = found
         except ReadsBatchSize:
-            found = BY_ROWS
+            found = _More(rows=True)
+        except ReadsPlaces as error:
+            found = _More(buffers=tuple(sorted(error.names)))
         except Exception as error:  # whatever a user's step may raise: the reference shows it where it stands
             found = str(untraceable(error))
         _remember(_programs, key, found)
@@ -244,11 +273,14 @@ def program_for(cell: Cell, shapes: Shapes, rows: int | None) -> Program | str:
     mark = fingerprint(cell)
     if isinstance(mark, str):
         return mark
-    found = program_of(cell, mark, shapes)
-    if isinstance(found, _ByRows):
-        found = ROWS_CHANGE if rows is None else program_of(cell, mark, replace(shapes, batch=rows))
-    assert not isinstance(found, _ByRows)
-    return found
+    while True:
+        found = program_of(cell, mark, shapes)
+        if not isinstance(found, _More):
+            return found
+        more = _told_more(cell, found, rows)
+        if isinstance(more, str):
+            return more
+        shapes = replace(shapes, batch=more) if found.rows else replace(shapes, chosen=more)
 
 
 def _looked_up(table: OrderedDict[Any, Any], key: Any) -> Any:

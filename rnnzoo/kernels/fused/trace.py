@@ -17,8 +17,8 @@ from rnnzoo.kernels.fused.batch_size import BatchSize, ReadsBatchSize
 from rnnzoo.kernels.fused.code import Code
 from rnnzoo.kernels.fused.complex_numbers import RealParts, is_complex, joined, parts
 from rnnzoo.kernels.fused.decompositions import decompositions, of_steps
-from rnnzoo.kernels.fused.expressions import ROWWISE
-from rnnzoo.kernels.fused.operations import operation
+from rnnzoo.kernels.fused.hoist import hoist
+from rnnzoo.kernels.fused.places import hold_places
 from rnnzoo.kernels.fused.purity import unchanged, unwritten
 from rnnzoo.kernels.fused.unsupported import Unsupported
 
@@ -31,7 +31,8 @@ class Shapes:
     one as its two parts; `complex_leaves` and `complex_fields` say of each whole one whether it is.
 
     `whole`: u is what ``project`` takes, x and a dict of further inputs, and ``project`` is traced with the step.
-    `batch`: the rows of a step, where its results depend on their number, otherwise None.
+    `batch`: the rows of a step, where its results depend on their number, otherwise None. `chosen`: buffers whose
+    whole numbers say which places of an axis a step reads, and what they hold.
     """
 
     leaves: tuple[tuple[int, ...], ...]
@@ -43,6 +44,7 @@ class Shapes:
     complex_fields: tuple[bool, ...]
     whole: bool = False
     batch: int | None = None
+    chosen: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def trace(cell: Cell, shapes: Shapes) -> Traced:
         graph = _traced(functionalize(_flat(step, tuple(values))), given, of_steps())
         if step.reads_batch_size and shapes.batch is None:
             _refuse_another(graph, cell, shapes, values, B)
-        early, late, border = _hoist(graph, len(values), B, shapes.dtype)
+        hold_places(graph, values, frozenset(name for name, _ in shapes.chosen))
+        early, late, border = hoist(graph, len(values), B, shapes.dtype)
         _refuse_randomness(late)
         for a in border:
             if a.dtype != shapes.dtype:
@@ -248,74 +251,6 @@ def _refuse_randomness(graph: fx.GraphModule) -> None:
     for node in graph.graph.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise Unsupported(f"its step draws random numbers ({node.target}); draw them in project")
-
-
-def _hoist(
-    module: fx.GraphModule, count: int, batch: int, dtype: torch.dtype
-) -> tuple[fx.GraphModule, fx.GraphModule, list[Tensor]]:
-    """Two graphs: what depends on the first `count` inputs alone, and the rest, which takes the former's results; and
-    what these were. A complex one is handed over as its two parts, and whole numbers and truth values as numbers of
-    `dtype`."""
-    nodes = list(module.graph.nodes)
-    alone = set([n for n in nodes if n.op == "placeholder"][:count])
-    free: set[fx.Node] = set()  # made of nothing: numbers, and whatever has a batch axis; they stand in both graphs
-    for n in nodes:
-        if n.op == "get_attr":
-            if any(user.target not in _LIFTED for user in n.users):
-                raise Unsupported("its step reads a tensor that is neither a parameter nor a buffer")
-            alone.add(n)
-        elif n.op == "call_function" and all(a in alone | free for a in n.all_input_nodes):
-            shapes = [a.shape for a in _tensors(n.meta.get("val"))]
-            if not any(batch in shape for shape in shapes):
-                (alone if n.all_input_nodes or any(shapes) else free).add(n)
-            elif not n.all_input_nodes:
-                free.add(n)
-    border = [n for n in nodes if n in alone and any(user not in alone for user in n.users)]
-    early, late = fx.Graph(), fx.Graph()
-    given = {n: [late.placeholder(f"c_{n.name}_{k}") for k in range(1 + is_complex(n))] for n in border}
-    made = {n: late.call_function(aten.complex.default, tuple(c)) if is_complex(n) else c[0] for n, c in given.items()}
-    numbers = [n for n in border if n.meta["val"].dtype == torch.bool or _counts(n, dtype)]
-    for n in border:
-        made[n].meta["val"] = n.meta["val"].to(dtype) if n in numbers else n.meta["val"]
-        if n.meta["val"].dtype == torch.bool:
-            made[n] = late.call_function(aten.ne.Scalar, (made[n], 0))
-            made[n].meta["val"] = n.meta["val"]
-    first: dict[fx.Node, fx.Node] = {}
-    for n in nodes:
-        if n in alone or n in free:
-            first[n] = early.node_copy(n, first.__getitem__)
-        if n not in alone:
-            made[n] = late.node_copy(n, made.__getitem__)
-    for n in numbers:
-        first[n] = early.call_function(aten._to_copy.default, (first[n],), {"dtype": dtype})
-    split = torch.real, torch.imag
-    results = [[early.call_function(f, (first[n],)) for f in split] if is_complex(n) else [first[n]] for n in border]
-    early.output(tuple(part for group in results for part in group))
-    late.eliminate_dead_code()
-    return (
-        fx.GraphModule(module, early),
-        fx.GraphModule(module, late),
-        parts(n.meta["val"].to(dtype) if n in numbers else n.meta["val"] for n in border),
-    )
-
-
-def _counts(node: fx.Node, dtype: torch.dtype) -> bool:
-    """Whether whole numbers are used as torch would use the same numbers of `dtype`."""
-    if node.meta["val"].dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
-        return False
-    return all(
-        operation(user) in ROWWISE
-        and isinstance(user.meta.get("val"), Tensor)
-        and user.meta["val"].dtype in (dtype, torch.bool)
-        for user in node.users
-    )
-
-
-_LIFTED = (aten.lift_fresh_copy.default, aten.lift_fresh.default)
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    return [value] if isinstance(value, Tensor) else [a for a in value or () if isinstance(a, Tensor)]
 
 
 def _check_agreement(

@@ -107,6 +107,13 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Whole numbers that are known to the trace: places of an axis."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Term:
     """Summed over every row of every step: the outer product of two rows, or one row."""
 
@@ -127,7 +134,7 @@ class Sum:
         return self.turned == other.turned and len(self.groups) == len(other.groups)
 
 
-Value = Rows | Constant | Sum | list[Rows]
+Value = Rows | Constant | Sum | Places | list[Rows]
 
 
 @dataclass(frozen=True)
