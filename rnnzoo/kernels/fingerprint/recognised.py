@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from rnnzoo.cells.contract import CLASS_CHANGES, Cell
 from rnnzoo.cells.registry import kind, name_of
-from rnnzoo.kernels.fingerprint.walk import MEMORY, ROOTS, TooMuch, Walk
+from rnnzoo.kernels.fingerprint.objects import MEMORY
+from rnnzoo.kernels.fingerprint.walk import ROOTS, TooMuch, Walk
 
 _KEPT = 4  # fingerprints a cell, so that what changes to and fro, as a mode does, costs no walk
 _MANY = 50  # fingerprints after which a cell's user is told
