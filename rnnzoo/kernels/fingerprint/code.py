@@ -8,7 +8,6 @@ import numpy as np
 from torch import nn
 
 from rnnzoo.cells.contract import Cell
-from rnnzoo.kernels.fingerprint.names import code_digest, loaded
 from rnnzoo.kernels.fingerprint.libraries import (
     by_name,
     imported,
@@ -17,6 +16,7 @@ from rnnzoo.kernels.fingerprint.libraries import (
     installed_module,
     version_of,
 )
+from rnnzoo.kernels.fingerprint.names import code_digest, loaded
 from rnnzoo.kernels.fingerprint.visitor import HEAP, PLAIN, Visitor
 
 _BY_ANY_NAME = (getattr, hasattr, vars, dir, eval, exec, locals, globals)  # what reaches attributes by computed names

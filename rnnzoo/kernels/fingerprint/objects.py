@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnzoo.kernels.fingerprint.opaque import number_of
 from rnnzoo.kernels.fingerprint.libraries import installed_module
+from rnnzoo.kernels.fingerprint.opaque import number_of
 from rnnzoo.kernels.fingerprint.visitor import HEAP, Visitor
 
 MEMORY = "_fingerprints"  # the attribute that a cell's fingerprints are remembered by
