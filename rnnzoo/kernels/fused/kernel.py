@@ -62,7 +62,9 @@ class Fused(LayerKernel):
             first = k < len(work.layers[0])
             found = self._prepared(cell, work.x.dtype if first else cell.like(work.x).dtype, dims, work.given(k))
             if isinstance(found, str):
-                return f"{name_of(kind(cell))}: {found}" if found != why_no_compiler() else found
+                if torch.compiler.is_compiling() or found == why_no_compiler():
+                    return found
+                return f"{name_of(kind(cell))}: {found}"
         return None
 
     def likely_why_not(self, work: Work) -> str | None:
