@@ -21,6 +21,10 @@ class Window(NamedTuple):
     future: Tensor
     origin: Tensor
 
+    def unanswered(self) -> "Window":
+        """The same windows without their futures, which then count for nothing."""
+        return self._replace(future=torch.full_like(self.future, torch.nan))
+
 
 class Windows(Dataset[Window]):
     """The windows of a series at `origins`, cut out when asked for: the series itself is not copied.

@@ -99,8 +99,7 @@ class Forecaster(Task):
 
     def training_step(self, batch: Window, index: int) -> Tensor:
         loss = self._pinball(self.model(batch.past), batch.future)
-        self.log_train(loss)
-        return loss
+        return self.train_loss(loss, _known(batch.future))
 
     def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
         """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
@@ -110,16 +109,26 @@ class Forecaster(Task):
         return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles.tolist())}
 
     def _pinball(self, forecast: Tensor, future: Tensor) -> Tensor:
-        """The mean pinball loss, in units of the seasonal error."""
+        """The mean pinball loss, in units of the seasonal error, over the steps ahead that are known; 0 for none.
+
+        Raises:
+            RnnZooError: the model forecasts another number of steps than the windows have.
+        """
+        if forecast.shape[1] != future.shape[1]:
+            raise RnnZooError(
+                f"model.horizon is {forecast.shape[1]}, but the windows of the data have horizon={future.shape[1]}:"
+                " give both the same"
+            )
         error = (future[..., None] - forecast) / self.scale
-        return torch.maximum(self.quantiles * error, (self.quantiles - 1) * error).mean()
+        loss = torch.maximum(self.quantiles * error, (self.quantiles - 1) * error)
+        return loss.nansum() / (_known(future) * loss.shape[-1]).clamp(min=1)
 
     def evaluate(self, batch: Window, stage: str) -> None:
-        forecast, rows = self(batch.past), len(batch.past)
-        self.log_eval(stage, self._pinball(forecast, batch.future), rows)
+        forecast, known = self(batch.past), _known(batch.future)
+        self.log_eval(stage, self._pinball(forecast, batch.future), known)
         naive = self.model.seasonal_naive(batch.past)
         for name, point in ((f"{stage}_mase", forecast[..., self.median]), (f"{stage}_mase_naive", naive)):
-            self.errors[name].update((batch.future - point).abs().mean() / self.scale, rows)
+            self.errors[name].update((batch.future - point).abs().nanmean() / self.scale, known)
             self.log(name, self.errors[name], prog_bar=stage == "val", on_epoch=True)
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
@@ -133,3 +142,8 @@ class Forecaster(Task):
             "  rnnzoo fit --config configs/forecast.yaml --model.cell lstm --model.hidden_size 128",
             "  rnnzoo cells",
         ]
+
+
+def _known(future: Tensor) -> Tensor:
+    """How many steps ahead are known."""
+    return (~future.isnan()).sum()

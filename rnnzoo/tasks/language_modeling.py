@@ -112,9 +112,7 @@ class LanguageModel(Task):
         self._carried.reset("predict")
 
     def training_step(self, batch: StreamBatch, index: int) -> Tensor:
-        loss, _ = self._mean_nats(batch, "train")
-        self.log_train(loss)
-        return loss
+        return self.train_loss(*self._mean_nats(batch, "train"))
 
     def predict_step(self, batch: StreamBatch, index: int) -> dict[str, Tensor]:
         """Of every character predicted: its position in the text, its number, its log-probability in nats."""

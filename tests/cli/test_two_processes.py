@@ -2,7 +2,9 @@
 
 import pyarrow.parquet as pq
 import pytest
-from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, shell
+import torch
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, make_text, shell
+from pyarrow import csv
 
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
 
@@ -31,6 +33,37 @@ def test_the_adding_problem_on_two_processes_ends_where_it_does_on_one(tmp_path,
     two = shell("fit", *TINY_MEMORY, *TWO, cwd=tmp_path)
     assert held_out(two) == pytest.approx(held_out(memory_run.answer), abs=1e-4)
     assert two.out.count("held-out") == 1
+
+
+def uneven_text(tmp_path) -> list[str]:
+    (tmp_path / "uneven.txt").write_text(make_text(200, seed=0)[:1003])  # streams of 201 and 200 characters
+    return ["--data.dataset=uneven.txt", "--data.split=[0.8,0.1,0.1]", "--data.sequence_length=25"]
+
+
+def uneven_series(tmp_path) -> list[str]:
+    (tmp_path / "uneven.csv").write_text(make_series(280, seed=0))  # 137 windows in batches of 16 and 9
+    return ["--data.dataset=uneven.csv", "--data.column=load"]
+
+
+def uneven_memory(tmp_path) -> list[str]:
+    return ["--data.examples=[41,13,9]", "--data.batch_size=8", "--trainer.max_steps=12"]  # one in the last batch
+
+
+@pytest.mark.parametrize(
+    ("tiny", "uneven"),
+    [(TINY_LM, uneven_text), (TINY_FORECASTER, uneven_series), (TINY_MEMORY, uneven_memory)],
+    ids=["text", "series", "memory"],
+)
+def test_where_shares_are_uneven_two_processes_end_with_the_weights_and_losses_of_one(tmp_path, tiny, uneven):
+    given = [*tiny, *uneven(tmp_path), "--model.schedule=constant", "--trainer.log_every_n_steps=1"]
+    one, two = (shell("fit", *given, *how, cwd=tmp_path) for how in ([], TWO))
+    assert (one.status, two.status) == (0, 0), two
+    runs = [(tmp_path / answer.checkpoint).parent.parent for answer in (one, two)]
+    whole, shared = (torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in runs)
+    assert max((whole[name] - shared[name]).abs().max().item() for name in whole) < 5e-5
+    losses = [csv.read_csv(run / "metrics.csv")["train_loss"].drop_null().to_pylist() for run in runs]
+    assert len(losses[0]) == len(losses[1]) >= 7
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_predictions_of_two_processes_are_those_of_one(tmp_path, lm_run, text_file, zoo):
