@@ -1,7 +1,7 @@
 """Forecasts of a series as quantiles, judged beside the seasonal-naive forecast."""
 
 import shlex
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ class Forecaster(Task):
     Raises:
         RnnZooError: an argument out of range, or a cell that cannot be had.
     """
+
+    prediction_order: ClassVar = ("origin", "step")
 
     def __init__(
         self,

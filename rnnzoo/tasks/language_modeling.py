@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,7 @@ class LanguageModel(Task):
     """
 
     may_change = Task.may_change | {"carry_state"}
+    prediction_order: ClassVar = ("position",)
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Sequences with answers at their end, judged beside what is predicted without looking."""
 
 import shlex
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,7 @@ class SequenceTask(Task):
     """
 
     may_change = Task.may_change | {"checkpoint_every"}
+    prediction_order: ClassVar = ("example", "answer")
 
     def __init__(
         self,
