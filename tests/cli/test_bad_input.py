@@ -39,7 +39,7 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
         ("--trainer.accelerator=tpux", ["trainer", "accelerator", "tpux"]),
         ("--trainer.precision=bf17", ["trainer.precision", "bf17", "bf16-mixed"]),
         ("--trainer.devices=two", ["trainer", "devices", "int"]),
-        ("--trainer.callbacks+=ModelCheckpoint", ["trainer", "more than one", "ModelCheckpoint"]),
+        ("--trainer.callbacks=[ModelCheckpoint,ModelCheckpoint]", ["trainer", "more than one", "ModelCheckpoint"]),
         ("--model.cell_args=3", ["model.cell_args is '3'", "dict"]),
         ("--model.rnn_args.conect=dense", ["rnn_args has 'conect'", "did you mean 'connect'?", "dilation"]),
         ("--model.rnn_args.connect=dens", ["unknown connection 'dens'", "dense"]),

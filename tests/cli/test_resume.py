@@ -36,10 +36,11 @@ def test_a_resumed_run_continues_exactly(zoo, text_file):
     ("first", "then"),
     [
         (["--trainer.max_epochs=1"], ["--trainer.max_epochs=3", "--data.num_workers=1"]),
+        (["--trainer.max_epochs=1"], ["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"]),
         (["--trainer.max_epochs=-1", "--trainer.max_steps=20"], ["--trainer.max_epochs=-1", "--trainer.max_steps=60"]),
         (["--trainer.max_epochs=2", "--trainer.max_steps=20"], ["--trainer.max_epochs=3"]),
     ],
-    ids=["workers", "steps", "steps, then epochs"],
+    ids=["workers", "seldom validated", "steps", "steps, then epochs"],
 )
 def test_a_run_that_is_resumed_at_an_epochs_end_sees_the_examples_in_the_order_of_one_that_was_not(zoo, first, then):
     given = ["fit", *TINY_MEMORY, "--trainer.max_steps=-1", "--model.schedule=constant"]  # 20 batches an epoch

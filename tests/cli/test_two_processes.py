@@ -1,5 +1,7 @@
 """The same config on two gloo processes, as a user starts them."""
 
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -85,3 +87,32 @@ def test_a_forecasters_predictions_of_two_processes_are_those_of_one(tmp_path, f
     keys = ["origin", "step"]
     assert one[keys].equals(two[keys])
     assert (one.drop(columns=keys) - two.drop(columns=keys)).abs().max().max() < 1e-4
+
+
+@pytest.fixture
+def theirs(tmp_path, monkeypatch):
+    """A data module and a task of somebody else in the working folder."""
+    (tmp_path / "their_data.py").write_text(Path(__file__).with_name("their_data.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return ["--data=their_data.TheirData", "--model=their_data.TheirTask", "--model.hidden_size=8"]
+
+
+def test_data_that_are_not_ours_are_shared_out_by_lightning_and_predicted_once(theirs, tmp_path, zoo):
+    quiet = "--trainer.enable_progress_bar=false"
+    fit = shell("fit", *theirs, "--trainer.max_epochs=1", quiet, *TWO, cwd=tmp_path)
+    assert fit.status == 0, fit.err
+    seen = [list(map(int, (tmp_path / f"seen_{rank}.txt").read_text().split())) for rank in range(2)]
+    assert [len(share) for share in seen] == [19, 19]
+    assert set(seen[0] + seen[1]) == set(range(37))
+    for path, how in (("one.csv", []), ("two.csv", TWO), ("two.parquet", TWO)):
+        given = ["--ckpt_path", fit.checkpoint, f"--predictions.path={path}", quiet]
+        assert (shell("predict", *given, *how, cwd=tmp_path) if how else zoo("predict", *given)).status == 0
+    one, two = csv.read_csv("one.csv"), csv.read_csv("two.csv")
+    assert one.column_names == ["label", "answer", "y", "x_0", "x_1"]
+    assert one.num_rows == two.num_rows == 37
+    answers = [torch.rand(6, 2, generator=torch.Generator().manual_seed(k)).mean().item() for k in range(37)]
+    assert one["answer"].to_pylist() == pytest.approx(answers)
+    assert sorted(one["label"].to_pylist()) != one["label"].to_pylist()  # rows are in the order of the data
+    for table in (two, pq.read_table("two.parquet")):
+        for name in one.column_names:
+            assert table[name].to_pylist() == pytest.approx(one[name].to_pylist(), abs=1e-5)

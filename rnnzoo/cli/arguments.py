@@ -1,0 +1,59 @@
+"""The words of a command line before they are parsed: configs first, those that are shipped, a checkpoint's own."""
+
+import itertools
+import re
+from pathlib import Path
+
+from rnnzoo.tasks.checkpoints import read_checkpoint
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def configs_first(args: list[str]) -> list[str]:
+    """`args` with the configs before all else: what stands beside a config wins over it, wherever it stands."""
+    configs: list[str] = []
+    others: list[str] = []
+    rest = iter(args)
+    for argument in rest:
+        if argument in ("--config", "-c"):
+            configs += [argument, *itertools.islice(rest, 1)]
+        else:
+            (configs if argument.startswith(("--config=", "-c=")) else others).append(argument)
+    return [*configs, *others]
+
+
+def shipped(argument: str, before: str) -> str:
+    """A config that came with the package, where ``--config configs/char_lm.yaml`` finds no such file here."""
+    option, equals, value = argument.partition("=")
+    path = Path(value if equals else argument)
+    if (option if equals else before) not in ("--config", "-c") or path.exists() or path.parent.name != "configs":
+        return argument
+    for folder in (PACKAGE / "configs", PACKAGE.parent / "configs"):
+        if (folder / path.name).is_file():
+            return f"{option}={folder / path.name}" if equals else str(folder / path.name)
+    return argument
+
+
+def typed_settings(given: list[str], group: str) -> set[str]:
+    """The settings of a group that stand on the command line itself."""
+    pattern = re.compile(rf"--{group}\.(?:init_args\.)?([A-Za-z_]\w*)")
+    return {match[1] for argument in given if (match := pattern.match(argument))}
+
+
+def with_own_config(args: list[str]) -> list[str]:
+    """`args`, with the config of a checkpoint's run, or its classes, where a checkpoint is all that was given."""
+    text = " ".join(args)
+    if re.search(r"(^| )(--config|-c|--model|--data)( |=)", text):
+        return args
+    for k, argument in enumerate(args):
+        path = argument.partition("=")[2] if argument.startswith("--ckpt_path=") else ""
+        if argument == "--ckpt_path" and k + 1 < len(args):
+            path = args[k + 1]
+        config = Path(path).parent.parent / "config.yaml"
+        if path and Path(path).is_file() and config.is_file():
+            return ["--config", str(config), *args]
+        if path:
+            content = read_checkpoint(path, "ckpt_path")  # what is wrong with it comes before what else is missing
+            if data := content["rnnzoo"].get("data"):
+                return [f"--model={content['rnnzoo']['task']}", f"--data={data['class_path']}", *args]
+    return args
