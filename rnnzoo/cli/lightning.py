@@ -5,49 +5,63 @@ lie under all of them. A checkpoint's settings win over a config's, and the comm
 change.
 """
 
+import errno
 import logging
 import os
-import re
-import shlex
 import signal
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
-import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
+from rnnzoo.cli.arguments import configs_first, joined, shipped, typed_settings, with_own_config
 from rnnzoo.cli.classes import import_class
-from rnnzoo.cli.settings import MODE, check_configs, joined, shipped_configs, use_own_loader
+from rnnzoo.cli.from_checkpoint import DataSettings, bring_data, default_settings
+from rnnzoo.cli.messages import farewell, relative, say, warn
+from rnnzoo.cli.settings import MODE, PACKAGE, check_configs, use_own_loader
+from rnnzoo.cli.trainer_settings import (
+    check_run_folder,
+    leave_no_run,
+    leave_whole_lines,
+    missing_devices,
+    strip,
+    use_devices_here,
+    without_effect,
+    write_under_root,
+)
 from rnnzoo.data import CharTextData, LongMemoryData, SeriesData
 from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks import Forecaster, LanguageModel, SequenceTask
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
 from rnnzoo.training.gradients import WarnOfDeadParameters
-from rnnzoo.training.predictions import ParquetPredictions
+from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import SampleText, digits, progress_bar
-from rnnzoo.training.stopping import NAMES, StopBetweenSteps, Stopped, last_checkpoint, where_it_stands
+from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, where_it_stands
 
 # imported: known by short names
 __all__ = ["CharTextData", "Forecaster", "LanguageModel", "LongMemoryData", "SequenceTask", "SeriesData", "ZooCLI"]
 
-DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
+DEFAULTS = PACKAGE / "defaults.yaml"
 
 
 class ZooCLI(LightningCLI):
     """LightningCLI for the tasks and data modules of rnnzoo, and for a user's own."""
 
-    def __init__(self, command: str, args: list[str]):
-        self.command, self.given = command, args
+    def __init__(self, command: str, given: list[str]):
+        self.command, self.given = command, given
+        args = with_own_config(given)
+        check_configs(args)
+        self.own_config = args is not given
         each: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(DEFAULTS)]}
         super().__init__(
             model_class=Task,
@@ -60,6 +74,7 @@ class ZooCLI(LightningCLI):
                 "exit_on_error": False,
                 **{name: dict(each) for name in self.subcommands()},
             },
+            args=[command, *args],
             load_from_checkpoint_support=False,  # a task stores its own settings, the same way without this command
         )
 
@@ -79,18 +94,18 @@ class ZooCLI(LightningCLI):
         parser.link_arguments("data.scaling", "model.init_args.scaling", apply_on="instantiate")
         parser.link_arguments("data.problem", "model.init_args.problem", apply_on="instantiate")
         if self._preparing == "predict":
-            parser.add_lightning_class_args(ParquetPredictions, "predictions")
+            parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
 
     def _parse_ckpt_path(self) -> None:
         """Takes from a checkpoint what belongs to its weights; Lightning's own lets it override the command line."""
         config = self.config[self.config.subcommand]
-        model, data = config.get("model"), config.get("data")
+        model = config.get("model")
         settings = model.get("init_args", {}) if model else {}
         resumed, pretrained = config.get("ckpt_path"), settings.get("pretrained")
         if resumed in ("best", "last", "hpc"):
             raise RnnZooError(f"ckpt_path must be a file here, not {resumed!r}: nothing has been trained yet")
-        typed = self._typed("model")
+        typed = typed_settings(self.given, "model")
         if resumed and pretrained and "pretrained" in typed:
             raise RnnZooError(
                 f"ckpt_path {str(resumed)!r} and model.pretrained {pretrained!r} are both given:"
@@ -117,46 +132,45 @@ class ZooCLI(LightningCLI):
         for key, value in saved.items():
             if key in settings and key not in typed and key not in fresh:
                 settings[key] = value
+        if resumed and (line := bring_data(config, content, path, self.given, self.own_config)):
+            say(line)
+        data = config.get("data")
         init = data.get("init_args", {}) if data else {}
-        if (
-            argument == "ckpt_path"
-        ):  # of a run that was fine-tuned: what it took from elsewhere is in its own checkpoint
+        if resumed:  # a run that was fine-tuned: what it took from elsewhere is in its own checkpoint
             for part in (settings, init):
                 if part.get("pretrained"):
                     part["pretrained"] = None
-        target = "vocabulary" if argument == "ckpt_path" else "pretrained"
-        if target in init and not init.get("vocabulary"):
+        target = "vocabulary" if resumed else "pretrained"
+        fixed = "vocabulary" in typed_settings(self.given, "data") if resumed else init.get("vocabulary")
+        if target in init and not fixed:
             init[target] = str(path)
-
-    def _typed(self, group: str) -> set[str]:
-        """The settings of a group that stand on the command line itself."""
-        pattern = re.compile(rf"--{group}\.(?:init_args\.)?([A-Za-z_]\w*)")
-        return {match[1] for argument in self.given if (match := pattern.match(argument))}
 
     # ---- running
 
     def before_instantiate_classes(self) -> None:
-        check_pair(self.config[self.command].model, self.config[self.command].data)
-        trainer = self.config[self.command].trainer
+        config = self.config[self.command]
+        trainer = config.trainer
+        check_pair(config.model, config.data)
         check_trainer(trainer)
-        accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
-        if accelerator in ("gpu", "cuda") and not torch.accelerator.is_available():
-            raise RnnZooError(f"trainer.accelerator is {accelerator!r}, but torch finds no GPU here; 'cpu' would run")
-        on_gpu = accelerator not in ("cpu", None) and torch.accelerator.is_available()
-        there = torch.accelerator.device_count() if on_gpu else os.cpu_count() or 1
-        wanted = int(devices) if str(devices).isdigit() else 1
-        if wanted > there:
-            kind = "accelerators" if on_gpu else "processor cores"
-            raise RnnZooError(f"trainer.devices is {devices}, but this machine has {there} {kind}")
+        for line in without_effect(self.command, config, self.given):
+            warn(line)
         if self.command != "fit":
-            self._leave_no_run(trainer)
+            use_devices_here(trainer, self.given, self.own_config, warn)
+        if absent := missing_devices(trainer):
+            raise RnnZooError(f"{absent}; --trainer.accelerator auto --trainer.devices auto takes what is here")
+        shares_out = getattr(import_class(config.data.class_path), "shares_out", False)
+        if shares_out and "use_distributed_sampler" not in typed_settings(self.given, "trainer"):
+            trainer.use_distributed_sampler = False  # Lightning's would shuffle streams and repeat windows
+        if self.command != "fit":
+            if not any(argument.startswith("--trainer.logger") for argument in self.given):
+                leave_no_run(trainer)
+                self.save_config_callback = None
             return
-        folder = self._output_folder(trainer)
-        if not _can_write(folder):
-            raise RnnZooError(
-                f"the run cannot be written to {str(folder)!r}: no folder can be made there;"
-                " --trainer.logger.save_dir or --trainer.default_root_dir says where"
-            )
+        if trainer.get("barebones"):
+            strip(trainer, self.given)
+            self.save_config_callback = None
+        write_under_root(trainer, self.given)
+        check_run_folder(trainer)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -181,29 +195,38 @@ class ZooCLI(LightningCLI):
         return where_it_stands(self.trainer), str(path) if path and path.is_file() else None
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        bare = config.get("barebones")
         own = [*callbacks, *(config.get("callbacks") or [])]
-        shows = config.get("enable_progress_bar") is not False
+        shows = not bare and config.get("enable_progress_bar") is not False
         if shows and not any(isinstance(c, ProgressBar) for c in own):
             callbacks = [*callbacks, progress_bar()]
         if self.command == "fit":
-            callbacks = [*callbacks, StopBetweenSteps(), WarnOfDeadParameters(), *([SampleText()] if shows else [])]
+            callbacks = [*callbacks, StopBetweenSteps(), *([SampleText()] if shows else [])]
+            if not bare:
+                callbacks = [*callbacks, WarnOfDeadParameters()]
+        if self.command == "fit" and config.get("enable_checkpointing") is not False and not bare:
+            self._dump_config()
+            data = self.config_dump["data"]
+            settings = DataSettings(data, default_settings(import_class(data["class_path"])))
+            callbacks = [*callbacks, settings, BestCheckpoint(), LastCheckpoint()]
         try:
-            return super()._instantiate_trainer(config, callbacks)
+            trainer = super()._instantiate_trainer(config, callbacks)
         except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
             raise RnnZooError(f"trainer: {' '.join(str(error).split())}") from error
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's or of the strategy's own
+            trainer.strategy.checkpoint_io = WholeFiles()
+        return trainer
 
-    def _leave_no_run(self, trainer: Any) -> None:
-        """Evaluation writes no run folder, unless a logger is asked for."""
-        if any(argument.startswith("--trainer.logger") for argument in self.given):
-            return
-        trainer.logger, trainer.enable_checkpointing, self.save_config_callback = False, False, None
-        trainer.callbacks = [c for c in trainer.callbacks or [] if "ModelCheckpoint" not in c.class_path]
-
-    @staticmethod
-    def _output_folder(trainer: Any) -> Path:
-        logger = trainer.get("logger")
-        settings = logger.get("init_args", {}) if isinstance(logger, jsonargparse.Namespace) else {}
-        return Path(settings.get("save_dir") or trainer.get("default_root_dir") or ".")
+    def fit(self, **arguments: Any) -> None:
+        """Trains; a disk that fills meanwhile is named."""
+        try:
+            self.trainer.fit(**arguments)
+        except OSError as error:
+            if error.filename or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
+            leave_whole_lines(Path(folder))
+            raise RnnZooError(f"the run {folder!r} cannot be written: {error.strerror}") from error
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
@@ -221,18 +244,27 @@ class ZooCLI(LightningCLI):
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""
         trainer = self.trainer
-        kept = [getattr(callback, "best_model_path", "") for callback in trainer.checkpoint_callbacks]
-        best = next(filter(None, kept), None)  # the last one, where nothing was validated
-        if trainer.interrupted or best is None:
+        if trainer.interrupted:
             return
-        trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)
+        for name in ("barebones", "fast_dev_run"):
+            if getattr(trainer, name):
+                say(f"nothing was written: trainer.{name} is set")
+                return
+        ours = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint | LastCheckpoint))
+        best = next(filter(None, (c.best_model_path for c in ours)), None)  # the last one, where nothing was validated
+        if best is not None:  # not by the trainer: a callback that averages weights would put back what it averaged
+            self.model.load_state_dict(read_checkpoint(best)["state_dict"])
+        trainer.test(self.model, self.datamodule, verbose=False)
         say("")
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        where = relative(best) if best is not None else "none: trainer.enable_checkpointing is false"
         if not any(name.startswith("test") for name in metrics):  # limit_test_batches=0
-            say(f"checkpoint: {relative(best)}")
+            say(f"checkpoint: {where}")
             return
-        for line in self.model.closing_lines(metrics, self.datamodule, relative(best)):
+        for line in self.model.closing_lines(metrics, self.datamodule, where):
             say(line)
+            if best is None and line.startswith("checkpoint: "):
+                break
 
     def after_test(self) -> None:
         """A line a metric."""
@@ -248,36 +280,6 @@ class ZooCLI(LightningCLI):
                 say(f"{name} {digits(float(value))}")
 
 
-@rank_zero_only
-def say(line: str) -> None:
-    """Prints, on one process only."""
-    print(line, flush=True)
-
-
-def farewell(stop: Stopped, given: list[str]) -> list[str]:
-    """What is said of a run that was stopped: where it stands, and the command that goes on from there."""
-    lines = [f"stopped by {NAMES[signal.Signals(stop.signum)]}: {stop.stands}"]
-    if stop.checkpoint is None or not Path(stop.checkpoint).is_file():
-        return [*lines, "no checkpoint was written; the same command starts anew"]
-    path = relative(stop.checkpoint)
-    settings = (
-        "" if (Path(path).parent.parent / "config.yaml").is_file() else f"{shlex.join(_without_checkpoint(given))} "
-    )
-    return [*lines, f"checkpoint: {path}", f"go on with: rnnzoo fit {settings}--ckpt_path {shlex.quote(path)}"]
-
-
-def _without_checkpoint(given: list[str]) -> list[str]:
-    """A command's arguments but for the checkpoint."""
-    pairs = zip(["", *given], given, strict=False)
-    return [a for before, a in pairs if a.partition("=")[0] != "--ckpt_path" and before != "--ckpt_path"]
-
-
-def relative(path: str) -> str:
-    """A path as a user would type it."""
-    inside = os.path.relpath(path)
-    return path if inside.startswith("..") else inside
-
-
 def run_lightning(command: str, args: list[str]) -> int:
     """Runs one of Lightning's commands."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
@@ -286,55 +288,12 @@ def run_lightning(command: str, args: list[str]) -> int:
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if command != "fit":
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")  # evaluation writes none
+    warnings.filterwarnings("ignore", ".*infer the batch indices.*")  # our data modules' rows say where they belong
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own use of torch
+    warnings.filterwarnings("ignore", ".*LightningCLI's args parameter.*")  # sys.argv is for the other processes
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     use_own_loader()
-    args = with_own_config([shipped(a, before) for before, a in zip(["", *args], args, strict=False)])
-    args = joined(args)
-    check_configs(args)
+    args = configs_first(joined([shipped(a, before) for before, a in zip(["", *args], args, strict=False)]))
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
-    ZooCLI(command, sys.argv[2:])
+    ZooCLI(command, args)
     return 0
-
-
-def with_own_config(args: list[str]) -> list[str]:
-    """`args`, with the config that lies in a checkpoint's run folder where a checkpoint is all that was given."""
-    text = " ".join(args)
-    if re.search(r"(^| )(--config|-c|--model|--data)( |=)", text):
-        return args
-    for k, argument in enumerate(args):
-        path = argument.partition("=")[2] if argument.startswith("--ckpt_path=") else ""
-        if argument == "--ckpt_path" and k + 1 < len(args):
-            path = args[k + 1]
-        config = Path(path).parent.parent / "config.yaml"
-        if path and Path(path).is_file() and config.is_file():
-            return ["--config", str(config), *args]
-        if path:
-            read_checkpoint(path, "ckpt_path")  # what is wrong with it comes before what else is missing
-    return args
-
-
-def shipped(argument: str, before: str) -> str:
-    """A config that came with the package, where ``--config configs/char_lm.yaml`` finds no such file here."""
-    option, equals, value = argument.partition("=")
-    path = Path(value if equals else argument)
-    if (option if equals else before) not in ("--config", "-c") or path.exists() or path.parent.name != "configs":
-        return argument
-    for config in shipped_configs():
-        if config.name == path.name:
-            return f"{option}={config}" if equals else str(config)
-    return argument
-
-
-def _can_write(folder: Path) -> bool:
-    """Whether `folder`, or the folders that are missing to it, could be made and written."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        return False
-    try:
-        with tempfile.TemporaryDirectory(dir=folder):
-            return True
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""What is typed and what stands in a config, looked at before jsonargparse does."""
+"""How settings are read, and what is wrong with a config, looked at before jsonargparse does."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]
 
 from rnnzoo.errors import RnnZooError, did_you_mean
 
+PACKAGE = Path(__file__).parent.parent
 MODE = "omegaconf+"
 _NOTHING = ("", "~", "null", "Null", "NULL")
 
@@ -33,21 +34,9 @@ def use_own_loader() -> None:
     jsonargparse.set_loader(MODE, load, (yaml.YAMLError,))
 
 
-def joined(args: list[str]) -> list[str]:
-    """`args`, with an option and a value of hyphens alone as one: ``--data.separator ---`` is two options otherwise."""
-    made: list[str] = []
-    for argument in args:
-        if made and re.fullmatch(r"--[a-z][\w.]*\.\w+", made[-1]) and re.fullmatch(r"-{3,}\s*|-+\s+", argument):
-            made[-1] += f"={argument}"
-        else:
-            made.append(argument)
-    return made
-
-
 def shipped_configs() -> list[Path]:
     """The configs that come with the package, installed or not."""
-    package = Path(__file__).parent.parent
-    return [path for folder in (package / "configs", package.parent / "configs") for path in folder.glob("*.yaml")]
+    return [path for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") for path in folder.glob("*.yaml")]
 
 
 def check_configs(args: list[str]) -> None:

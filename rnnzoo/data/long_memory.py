@@ -1,11 +1,12 @@
 """Problems that ask for a long memory, for comparing cells."""
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.examples import Examples
 from rnnzoo.data.generated import GENERATED, GeneratedExamples
 from rnnzoo.data.pictures import HUB, PictureExamples, Pictures, digits, mnist
@@ -48,6 +49,8 @@ class LongMemoryData(LightningDataModule):
         RnnZooError: for whatever is wrong with an argument or the pictures, where it is first used.
     """
 
+    shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
+
     def __init__(
         self,
         task: Problem = "adding",
@@ -78,9 +81,16 @@ class LongMemoryData(LightningDataModule):
         least = GENERATED[task].least if task in GENERATED else 1
         if length is not None and length < least:
             raise RnnZooError(f"length={length} is too short: {task} takes at least {least} steps")
+        if dataset != HUB and not task.endswith("mnist"):
+            raise RnnZooError(
+                f"dataset={dataset!r} has no effect with task={task!r}, which is {_origin(task)}: it is where mnist and"
+                " permuted_mnist come from"
+            )
         self.task, self.length, self.examples, self.seed = task, length, examples, seed
         self.batch_size, self.dataset, self.num_workers = batch_size, dataset, num_workers
         self.predict_split, self.cache_dir = predict_split, cache_dir
+        if not task.endswith("mnist"):
+            warn_without_effect(self, ("cache_dir",), f"task={task!r} is {_origin(task)}")
         self._parts: dict[str, Any] | None = None
 
     @property
@@ -170,3 +180,7 @@ class LongMemoryData(LightningDataModule):
             return {"train": digits()}
         splits = mnist(self.dataset, self.cache_dir)
         return {part: splits[own] for part, own in own_splits(list(splits), self.dataset).items()}
+
+
+def _origin(task: str) -> str:
+    return "made of random numbers" if task in GENERATED else "of scikit-learn"

@@ -1,12 +1,13 @@
 """Univariate time series for forecasters."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
+from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.sharing import in_order, shuffled
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_splits
@@ -49,6 +50,8 @@ class SeriesData(LightningDataModule):
     Raises:
         RnnZooError: for whatever is wrong with an argument or the series, where it is first used.
     """
+
+    shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
 
     def __init__(
         self,
@@ -189,6 +192,8 @@ class SeriesData(LightningDataModule):
     def _values(self) -> dict[str, np.ndarray]:
         """For each part that the data set has a split for, the values of that split."""
         if self.dataset == "taylor":
+            names = ("subset", "column", "time_column", "cache_dir")
+            warn_without_effect(self, names, "dataset='taylor' is one series of a package")
             return {"train": _taylor()}
         splits, _ = load_splits(
             self.dataset,

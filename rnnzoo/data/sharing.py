@@ -1,20 +1,23 @@
 """How processes share out a batch, and the examples of an epoch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rnnzoo.errors import RnnZooError
+
+BLANK = -1  # the place of no example
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 
 class Fetched(Protocol):
-    """Examples that are made a batch at a time, where torch's loader asks for one."""
+    """Examples that are made a batch at a time, where torch's loader asks for one; a batch has `unanswered()`."""
 
     def __len__(self) -> int: ...
 
@@ -48,6 +51,68 @@ class Batches(Dataset[Any]):
         return self.examples.__getitems__(self._places[k].tolist())
 
 
+class Shuffled(Sampler[int]):
+    """The places of one process, in an order that depends on the seed and the epoch only.
+
+    The k-th batches of all processes are together the k-th batch that one process would see, the last one too. Where
+    that has fewer examples than there are processes, some get `BLANK`: each must have as many batches as every other.
+
+    Args:
+        count: of examples, of all processes.
+        batch_size: over all processes, a multiple of their number.
+        seed: of the order.
+        trainer: which knows of the processes, and of the epoch after a resume; None for a loop of one's own, which
+            calls `set_epoch`.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, trainer: "Trainer | None" = None) -> None:
+        self.count, self.batch_size, self.seed, self.trainer = count, batch_size, seed, trainer
+        self.world_size, self.rank = processes(trainer)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch comes next; a trainer's own count of epochs goes before it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        own = len(range(self.rank, self.count, self.world_size))
+        return own + (self.rank >= self.count % self.batch_size > 0)
+
+    def __iter__(self) -> Iterator[int]:
+        # what Lightning says by set_epoch counts an epoch twice where a run by max_steps is resumed at an epoch's end
+        epoch = getattr(self.trainer, "current_epoch", self.epoch)
+        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed + epoch))
+        own = order[self.rank :: self.world_size].tolist()
+        yield from own
+        if len(own) < len(self):
+            yield BLANK
+
+
+class _WithBlanks(Dataset[Any]):
+    """Examples, and for `BLANK` a batch of one without an answer, which counts for nothing."""
+
+    def __init__(self, examples: Fetched) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, k: int) -> Any:
+        return self.examples[k]
+
+    def __getitems__(self, places: Sequence[int]) -> Any:
+        if places[0] == BLANK:
+            return self.examples.__getitems__([0]).unanswered()
+        return self.examples.__getitems__(places)
+
+
+class _BegunWhenRead(DataLoader[Any]):
+    """A loader whose workers begin when the first batch is asked for: by then the epoch of a resumed run is known."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch annotates a class of its own
+        yield from super().__iter__()
+
+
 def shuffled(examples: Fetched, batch_size: int, trainer: "Trainer | None", num_workers: int) -> DataLoader[Any]:
     """In an order that depends on the seed and the epoch only; of several processes each takes every so-manieth.
 
@@ -60,12 +125,12 @@ def shuffled(examples: Fetched, batch_size: int, trainer: "Trainer | None", num_
     Raises:
         RnnZooError: as `processes` and `share`.
     """
-    world_size, rank = processes(trainer)
+    own = share(batch_size, processes(trainer)[0])
     seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # what Lightning's own samplers take
-    return DataLoader(
-        examples,  # type: ignore[arg-type]  # torch asks for a Dataset and needs these methods alone
-        batch_size=share(batch_size, world_size),
-        sampler=DistributedSampler(examples, world_size, rank, shuffle=True, seed=seed),  # type: ignore[arg-type]
+    return _BegunWhenRead(
+        _WithBlanks(examples),
+        batch_size=own,
+        sampler=Shuffled(len(examples), batch_size, seed, trainer),
         collate_fn=_as_it_is,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,

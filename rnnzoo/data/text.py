@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from rnnzoo.cache import cache_folder
 from rnnzoo.data.cache import EncodedText
+from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.encoding import Pieces, encode_splits
 from rnnzoo.data.sharing import processes, share
 from rnnzoo.data.sources import load_splits
@@ -58,6 +59,8 @@ class CharTextData(LightningDataModule):
     Raises:
         RnnZooError: for whatever is wrong with an argument or the text, where it is first used.
     """
+
+    shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
 
     def __init__(
         self,
@@ -193,6 +196,7 @@ class CharTextData(LightningDataModule):
     def _pieces(self) -> dict[str, Pieces]:
         """For each part that the data set has a split for, the text of that split piece by piece."""
         if self.dataset == "kjv":
+            warn_without_effect(self, ("subset", "column", "separator"), "dataset='kjv' is one text")
             return {"train": partial(_kjv)}
         splits, whole = load_splits(
             self.dataset,
@@ -202,6 +206,8 @@ class CharTextData(LightningDataModule):
             columns=(self.column,),
             cache_dir=self.cache_dir,
         )
+        if whole:
+            warn_without_effect(self, ("subset", "separator"), f"dataset={self.dataset!r} is text, taken as it is")
         own = own_splits(list(splits), self.dataset)
         for name in own.values():
             _check_column(splits[name], self.column, self.dataset)

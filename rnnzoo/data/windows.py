@@ -31,6 +31,10 @@ class Window:
         """As a named tuple's: the same windows with other fields."""
         return type(self)(**{**vars(self), **fields})
 
+    def unanswered(self) -> Self:
+        """The same windows without their futures, which then count for nothing."""
+        return self._replace(future=torch.full_like(self.future, torch.nan))
+
     def to(self, device: torch.device | str) -> Self:
         """On another device; in float32 where that has no float64."""
         dtype = exact_dtype(torch.device(device))

@@ -172,6 +172,25 @@ class Task(LightningModule):
     def test_step(self, batch: Any, index: int) -> None:
         self.evaluate(batch, "test")
 
+    def train_loss(self, mean: Tensor, count: Tensor) -> Tensor:
+        """The loss to return from a training step, with its weight among the processes'; logs the mean over all items.
+
+        DDP takes the mean of the processes' gradients, so a process with fewer items than another would count for too
+        much. Weighed by items, the gradient is that of one process which has them all.
+
+        Args:
+            mean: over the items of this process; 0 where it has none.
+            count: how many items these are.
+        """
+        processes = 1 if self._trainer is None else self.trainer.world_size
+        if processes == 1:
+            self.log_train(mean)
+            return mean
+        own = torch.stack([mean.detach().float() * count, count.float()])
+        total, items = self.trainer.strategy.reduce(own, reduce_op="sum")
+        self.log_train(total / items)
+        return mean * (count * processes / items)
+
     def log_train(self, loss: Tensor) -> None:
         """Logs a training step's loss, and shows it in the progress bar."""
         self.log("train_loss", loss, prog_bar=True)
@@ -186,7 +205,8 @@ class Task(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = type(self)
-        checkpoint["rnnzoo"] = {"task": f"{kind.__module__}.{kind.__qualname__}", "version": __version__}
+        about = {"task": f"{kind.__module__}.{kind.__qualname__}", "version": __version__}
+        checkpoint["rnnzoo"] = checkpoint.get("rnnzoo", {}) | about  # the command line has added its own
 
 
 def _constant(step: int) -> float:

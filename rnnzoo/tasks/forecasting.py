@@ -1,6 +1,6 @@
 """Forecasts of a series as quantiles, judged beside the seasonal-naive forecast."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class Forecaster(Task):
     Raises:
         RnnZooError: an argument out of range, or a cell that cannot be had.
     """
+
+    prediction_order: ClassVar = ("origin", "step")
 
     def __init__(
         self,
@@ -105,8 +107,7 @@ class Forecaster(Task):
     def training_step(self, batch: Window, index: int) -> Tensor:
         _check_windows(batch)
         loss = self._pinball(self.model(batch.past), batch.future)
-        self.log_train(loss)
-        return loss
+        return self.train_loss(loss, _known(batch.future))
 
     def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
         """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
@@ -117,18 +118,28 @@ class Forecaster(Task):
         return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles)}
 
     def _pinball(self, forecast: Tensor, future: Tensor) -> Tensor:
-        """The mean pinball loss, in units of the seasonal error."""
+        """The mean pinball loss, in units of the seasonal error, over the steps ahead that are known; 0 for none.
+
+        Raises:
+            RnnZooError: the model forecasts another number of steps than the windows have.
+        """
+        if forecast.shape[1] != future.shape[1]:
+            raise RnnZooError(
+                f"model.horizon is {forecast.shape[1]}, but the windows of the data have horizon={future.shape[1]}:"
+                " give both the same"
+            )
         error = (future[..., None] - forecast) / self.scale
         q = error.new_tensor(self.quantiles)  # no buffer: that would be rounded with the weights
-        return torch.maximum(q * error, (q - 1) * error).mean()
+        loss = torch.maximum(q * error, (q - 1) * error)
+        return loss.nansum() / (_known(future) * loss.shape[-1]).clamp(min=1)
 
     def evaluate(self, batch: Window, stage: str) -> None:
         _check_windows(batch)
-        forecast, rows = self(batch.past), len(batch.past)
-        self.log_eval(stage, self._pinball(forecast, batch.future), rows)
+        forecast, known = self(batch.past), _known(batch.future)
+        self.log_eval(stage, self._pinball(forecast, batch.future), known)
         naive = self.model.seasonal_naive(batch.past)
         for name, point in ((f"{stage}_mase", forecast[..., self.median]), (f"{stage}_mase_naive", naive)):
-            self.errors[name].update((batch.future - point).abs().mean() / self.scale, rows)
+            self.errors[name].update((batch.future - point).abs().nanmean() / self.scale, known)
             self.log(name, self.errors[name], prog_bar=stage == "val", on_epoch=True)
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
@@ -150,3 +161,8 @@ def _check_windows(batch: Any) -> None:
         raise RnnZooError(
             f"a Forecaster takes windows of a series, such as rnnzoo.data.SeriesData gives, not {type(batch).__name__}"
         )
+
+
+def _known(future: Tensor) -> Tensor:
+    """How many steps ahead are known."""
+    return (~future.isnan()).sum()

@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,7 @@ class LanguageModel(Task):
     """
 
     may_change = Task.may_change | {"carry_state"}
+    prediction_order: ClassVar = ("position",)
 
     def __init__(
         self,
@@ -114,9 +115,7 @@ class LanguageModel(Task):
         self._carried.reset("predict")
 
     def training_step(self, batch: StreamBatch, index: int) -> Tensor:
-        loss, _ = self._mean_nats(batch, "train")
-        self.log_train(loss)
-        return loss
+        return self.train_loss(*self._mean_nats(batch, "train"))
 
     def predict_step(self, batch: StreamBatch, index: int) -> dict[str, Tensor]:
         """Of every character predicted: its position in the text, its number, its log-probability in nats."""

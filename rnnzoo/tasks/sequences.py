@@ -1,6 +1,6 @@
 """Sequences with answers at their end, judged beside what is predicted without looking."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torchmetrics import MeanMetric, MeanSquaredError, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from rnnzoo.data.examples import Examples
+from rnnzoo.data.streams import IGNORED
 from rnnzoo.models.sequence_model import SequenceModel
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks import suggestions
@@ -45,6 +46,7 @@ class SequenceTask(Task):
     """
 
     may_change = Task.may_change | {"checkpoint_every"}
+    prediction_order: ClassVar = ("example", "answer")
 
     def __init__(
         self,
@@ -96,14 +98,13 @@ class SequenceTask(Task):
         return y if self.classes else y[..., 0]
 
     def training_step(self, batch: Examples, index: int) -> Tensor:
-        loss = self._loss(self(batch.x), batch.y)
-        self.log_train(loss)
-        return loss
+        return self.train_loss(self._loss(self(batch.x), batch.y), _answered(batch.y).sum())
 
     def predict_step(self, batch: Examples, index: int) -> dict[str, Tensor]:
         """Of every answer: the example's number, which answer (0 the first), and what it was and should have been.
 
-        Of numbers, `target` and `prediction`; of classes, the log-probability of the right one too, in nats.
+        Of numbers, `target` and `prediction`; of classes, the log-probability of the right one too, in nats, which is
+        NaN where there is no right one.
         """
         y, target = self(batch.x), batch.y
         which = torch.arange(target.shape[1], device=self.device)
@@ -115,22 +116,25 @@ class SequenceTask(Task):
         if not self.classes:
             return columns | {"prediction": y.flatten()}
         log_prob = -F.cross_entropy(y.flatten(0, 1), target.flatten(), reduction="none")
+        log_prob = log_prob.where(_answered(target).flatten(), torch.nan)
         return columns | {"prediction": y.argmax(-1).flatten(), "log_prob": log_prob}
 
     def _loss(self, y: Tensor, target: Tensor) -> Tensor:
+        """The mean over the answers that there are; 0 for none."""
+        there = _answered(target)
         if self.classes:
-            return F.cross_entropy(y.flatten(0, 1), target.flatten())
-        return F.mse_loss(y, target)
+            total = F.cross_entropy(y.flatten(0, 1), target.flatten(), reduction="sum")
+        else:
+            total = (y - target.where(there, y.detach())).square().sum()  # a NaN would be one in the gradient too
+        return total / there.sum().clamp(min=1)
 
     def evaluate(self, batch: Examples, stage: str) -> None:
-        y, rows = self(batch.x), len(batch.x)
-        self.log_eval(stage, self._loss(y, batch.y), rows)
+        y, there = self(batch.x), _answered(batch.y)
+        self.log_eval(stage, self._loss(y, batch.y), there.sum())
         without_looking = self._loss(torch.full_like(y, self.constant), batch.y)
-        self.figures[f"{stage}_loss_constant"].update(without_looking, rows)
-        if self.classes:
-            self.figures[f"{stage}_accuracy"].update(y.flatten(0, 1), batch.y.flatten())
-        else:
-            self.figures[f"{stage}_mse"].update(y, batch.y)
+        self.figures[f"{stage}_loss_constant"].update(without_looking, there.sum())
+        if there.any():  # torchmetrics refuses an update by nothing
+            self.figures[f"{stage}_{self.figure}"].update(y[there], batch.y[there])
         for name in (f"{stage}_{self.figure}", f"{stage}_loss_constant"):
             self.log(name, self.figures[name], prog_bar=stage == "val", on_epoch=True)
 
@@ -151,3 +155,8 @@ class SequenceTask(Task):
             f"  {suggestions.more(self.trainer, checkpoint)}",
             f"  {suggestions.another_cell('configs/long_memory.yaml', checkpoint, data, self.hparams)}",
         ]
+
+
+def _answered(target: Tensor) -> Tensor:
+    """Where there is an answer, in the shape of `target`."""
+    return ~target.isnan() if target.is_floating_point() else target != IGNORED

@@ -1,45 +1,73 @@
-"""Predictions as a Parquet file: one row a prediction, in the order of the data, whatever the number of processes."""
+"""Predictions as a Parquet or CSV file: in the order of the data, whatever the number of processes."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from pyarrow import csv
 
 from rnnzoo.cache import written_aside
 from rnnzoo.errors import RnnZooError
 
+_ORDER = ("loader (of the order)", "example (of the order)", "row (of the order)")  # columns until rows are sorted
+_OTHERS = (".json", ".jsonl", ".tsv", ".txt", ".xlsx", ".xls", ".arrow", ".feather", ".gz", ".zst", ".npy", ".pt")
 
-class ParquetPredictions(Callback):
-    """Writes what ``predict_step`` returns, a dictionary of columns of equal length.
 
-    Rows are sorted by the columns of whole numbers. The file is written aside and renamed: none is ever half written.
+class PredictionsFile(BasePredictionWriter):
+    """Writes what ``predict_step`` returns: a dictionary of columns of equal length, or one tensor, "prediction".
+
+    A column is a tensor or a list; a tensor (N, K) becomes the columns NAME_0 to NAME_{K-1}. Rows are in the order of
+    the data set; a module whose rows come in another has ``prediction_order``, the columns to sort by. The file is
+    written aside and renamed: none is ever half written.
 
     Args:
-        path: of the file to write.
+        path: of the file to write: CSV where it ends in .csv, else Parquet.
     """
 
     def __init__(self, path: str = "predictions.parquet"):
+        super().__init__("batch")
         self.path = Path(path)
         self._tables: list[pa.Table] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = self.path.parent
+        folder, what = self.path.parent, f"predictions.path {str(self.path)!r} cannot be written"
+        if self.path.suffix.lower() in _OTHERS:
+            raise RnnZooError(f"{what} as {self.path.suffix}: it must end in .parquet or .csv")
+        if self.path.is_dir():
+            raise RnnZooError(f"{what}: it is a folder")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise RnnZooError(
-                f"predictions.path {str(self.path)!r} cannot be written: {str(folder)!r} is no such folder"
-            )
+            raise RnnZooError(f"{what}: {str(folder)!r} is no such folder")
 
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, loader: int = 0
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
     ) -> None:
-        columns = {name: column.cpu().numpy() for name, column in outputs.items()}
+        columns = _columns(prediction, type(pl_module).__name__)
         describe = getattr(pl_module, "describe_predictions", None)
-        self._tables.append(pa.table(describe(columns) if describe else columns))
+        table = pa.table(describe(columns) if describe else columns)
+        if not hasattr(pl_module, "prediction_order"):
+            rows, examples = table.num_rows, len(batch_indices or ())
+            if examples and rows % examples == 0:
+                example = np.repeat(np.asarray(batch_indices), rows // examples)
+            else:  # no map-style data set: batches by turns, as they are shared out
+                example = np.full(rows, batch_idx * trainer.world_size + trainer.global_rank)
+            for name, values in zip(_ORDER, (np.full(rows, dataloader_idx), example, np.arange(rows)), strict=True):
+                table = table.append_column(name, pa.array(values))
+        self._tables.append(table)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         own = pa.concat_tables(self._tables) if self._tables else None
@@ -47,15 +75,57 @@ class ParquetPredictions(Callback):
         if trainer.world_size > 1:
             parts: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, own)
-            own = pa.concat_tables([part for part in parts if part is not None])
+            tables = [part for part in parts if part is not None]
+            own = pa.concat_tables(tables) if tables else None
         if trainer.is_global_zero and own is not None:
-            keys = [(field.name, "ascending") for field in own.schema if pa.types.is_integer(field.type)]
+            order: Sequence[str] = getattr(pl_module, "prediction_order", _ORDER)
+            keys: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in order]
             table = own.take(pc.sort_indices(own, sort_keys=keys))
-            write_parquet(table, self.path)
+            write_table(table.drop_columns([name for name in _ORDER if name in table.column_names]), self.path)
             print(f"{table.num_rows:,} predictions in {self.path}", flush=True)
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Writes a table aside and renames it."""
-    with written_aside(path) as made:
-        pq.write_table(table, made)
+def write_table(table: pa.Table, path: Path) -> None:
+    """Writes a table aside and renames it.
+
+    Raises:
+        RnnZooError: it cannot be written, for a full disk for example.
+    """
+    try:
+        with written_aside(path) as made:
+            if path.suffix.lower() == ".csv":
+                csv.write_csv(table, made, csv.WriteOptions(quoting_style="needed"))
+            else:
+                pq.write_table(table, made)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise RnnZooError(f"predictions.path {str(path)!r} cannot be written: {reason}") from error
+
+
+def _columns(prediction: Any, task: str) -> dict[str, Any]:
+    """A prediction by column.
+
+    Raises:
+        RnnZooError: it is nothing that could be columns of one length.
+    """
+    if isinstance(prediction, torch.Tensor):
+        prediction = {"prediction": prediction}
+    if not isinstance(prediction, Mapping):
+        raise RnnZooError(
+            f"{task}.predict_step must return a tensor or a dictionary of tensors, not {type(prediction).__name__}"
+        )
+    columns: dict[str, Any] = {}
+    for name, value in prediction.items():
+        if not isinstance(value, torch.Tensor):
+            columns[name] = value
+            continue
+        values = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
+        if values.ndim < 2:
+            columns[name] = values.reshape(-1)
+        else:
+            columns |= {f"{name}_{k}": column for k, column in enumerate(values.reshape(len(values), -1).T)}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise RnnZooError(f"{task}.predict_step must return columns of one length, not {listed}")
+    return columns

@@ -8,9 +8,10 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from rnnzoo.training.checkpoints import LastCheckpoint
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
@@ -87,7 +88,7 @@ def where_it_stands(trainer: Trainer) -> str:
 
 def last_checkpoint(trainer: Trainer) -> Path | None:
     """The path of the run's last.ckpt, whether or not it is written yet; None for a run that keeps no checkpoints."""
-    callbacks = [callback for callback in trainer.callbacks if isinstance(callback, Checkpoint)]  # type: ignore[attr-defined]
-    folders = [getattr(callback, "dirpath", None) for callback in callbacks]
-    folder = next(filter(None, folders), None)
-    return Path(folder) / "last.ckpt" if folder else None
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, LastCheckpoint) and callback.dirpath:
+            return Path(callback.dirpath) / "last.ckpt"
+    return None

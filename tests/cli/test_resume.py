@@ -1,7 +1,8 @@
 """Going on from a checkpoint: what must stay is checked, what may change wins, and nothing else changes."""
 
+import pytest
 import torch
-from command_line import TINY_LM
+from command_line import TINY_LM, TINY_MEMORY
 
 
 def weights(path):
@@ -29,6 +30,25 @@ def test_a_resumed_run_continues_exactly(zoo, text_file):
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), name
     assert optimizer(straight)["lr"] == optimizer(resumed)["lr"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (["--trainer.max_epochs=1"], ["--trainer.max_epochs=3", "--data.num_workers=1"]),
+        (["--trainer.max_epochs=1"], ["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"]),
+        (["--trainer.max_epochs=-1", "--trainer.max_steps=20"], ["--trainer.max_epochs=-1", "--trainer.max_steps=60"]),
+        (["--trainer.max_epochs=2", "--trainer.max_steps=20"], ["--trainer.max_epochs=3"]),
+    ],
+    ids=["workers", "seldom validated", "steps", "steps, then epochs"],
+)
+def test_a_run_that_is_resumed_at_an_epochs_end_sees_the_examples_in_the_order_of_one_that_was_not(zoo, first, then):
+    given = ["fit", *TINY_MEMORY, "--trainer.max_steps=-1", "--model.schedule=constant"]  # 20 batches an epoch
+    straight = torch.load(last(zoo(*given, "--trainer.max_epochs=3")), weights_only=True)
+    resumed = torch.load(last(zoo(*given, *then, "--ckpt_path", last(zoo(*given, *first)))), weights_only=True)
+    assert straight["global_step"] == resumed["global_step"] == 60
+    for name, value in straight["state_dict"].items():
+        assert torch.equal(value, resumed["state_dict"][name]), name
 
 
 def test_more_epochs_and_another_learning_rate_win(zoo, text_file):

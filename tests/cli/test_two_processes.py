@@ -1,8 +1,12 @@
 """The same config on two gloo processes, as a user starts them."""
 
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
-from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, shell
+import torch
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, make_text, shell
+from pyarrow import csv
 
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
 
@@ -33,6 +37,37 @@ def test_the_adding_problem_on_two_processes_ends_where_it_does_on_one(tmp_path,
     assert two.out.count("held-out") == 1
 
 
+def uneven_text(tmp_path) -> list[str]:
+    (tmp_path / "uneven.txt").write_text(make_text(200, seed=0)[:1003])  # streams of 201 and 200 characters
+    return ["--data.dataset=uneven.txt", "--data.split=[0.8,0.1,0.1]", "--data.sequence_length=25"]
+
+
+def uneven_series(tmp_path) -> list[str]:
+    (tmp_path / "uneven.csv").write_text(make_series(280, seed=0))  # 137 windows in batches of 16 and 9
+    return ["--data.dataset=uneven.csv", "--data.column=load"]
+
+
+def uneven_memory(tmp_path) -> list[str]:
+    return ["--data.examples=[41,13,9]", "--data.batch_size=8", "--trainer.max_steps=12"]  # one in the last batch
+
+
+@pytest.mark.parametrize(
+    ("tiny", "uneven"),
+    [(TINY_LM, uneven_text), (TINY_FORECASTER, uneven_series), (TINY_MEMORY, uneven_memory)],
+    ids=["text", "series", "memory"],
+)
+def test_where_shares_are_uneven_two_processes_end_with_the_weights_and_losses_of_one(tmp_path, tiny, uneven):
+    given = [*tiny, *uneven(tmp_path), "--model.schedule=constant", "--trainer.log_every_n_steps=1"]
+    one, two = (shell("fit", *given, *how, cwd=tmp_path) for how in ([], TWO))
+    assert (one.status, two.status) == (0, 0), two
+    runs = [(tmp_path / answer.checkpoint).parent.parent for answer in (one, two)]
+    whole, shared = (torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in runs)
+    assert max((whole[name] - shared[name]).abs().max().item() for name in whole) < 5e-5
+    losses = [csv.read_csv(run / "metrics.csv")["train_loss"].drop_null().to_pylist() for run in runs]
+    assert len(losses[0]) == len(losses[1]) >= 7
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_predictions_of_two_processes_are_those_of_one(tmp_path, lm_run, text_file, zoo):
     given = [*TINY_LM, f"--data.dataset={text_file}", f"--ckpt_path={lm_run.checkpoint}"]
     assert shell("predict", *given, *TWO, "--predictions.path=two.parquet", cwd=tmp_path).status == 0
@@ -52,3 +87,32 @@ def test_a_forecasters_predictions_of_two_processes_are_those_of_one(tmp_path, f
     keys = ["origin", "step"]
     assert one[keys].equals(two[keys])
     assert (one.drop(columns=keys) - two.drop(columns=keys)).abs().max().max() < 1e-4
+
+
+@pytest.fixture
+def theirs(tmp_path, monkeypatch):
+    """A data module and a task of somebody else in the working folder."""
+    (tmp_path / "their_data.py").write_text(Path(__file__).with_name("their_data.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return ["--data=their_data.TheirData", "--model=their_data.TheirTask", "--model.hidden_size=8"]
+
+
+def test_data_that_are_not_ours_are_shared_out_by_lightning_and_predicted_once(theirs, tmp_path, zoo):
+    quiet = "--trainer.enable_progress_bar=false"
+    fit = shell("fit", *theirs, "--trainer.max_epochs=1", quiet, *TWO, cwd=tmp_path)
+    assert fit.status == 0, fit.err
+    seen = [list(map(int, (tmp_path / f"seen_{rank}.txt").read_text().split())) for rank in range(2)]
+    assert [len(share) for share in seen] == [19, 19]
+    assert set(seen[0] + seen[1]) == set(range(37))
+    for path, how in (("one.csv", []), ("two.csv", TWO), ("two.parquet", TWO)):
+        given = ["--ckpt_path", fit.checkpoint, f"--predictions.path={path}", quiet]
+        assert (shell("predict", *given, *how, cwd=tmp_path) if how else zoo("predict", *given)).status == 0
+    one, two = csv.read_csv("one.csv"), csv.read_csv("two.csv")
+    assert one.column_names == ["label", "answer", "y", "x_0", "x_1"]
+    assert one.num_rows == two.num_rows == 37
+    answers = [torch.rand(6, 2, generator=torch.Generator().manual_seed(k)).mean().item() for k in range(37)]
+    assert one["answer"].to_pylist() == pytest.approx(answers)
+    assert sorted(one["label"].to_pylist()) != one["label"].to_pylist()  # rows are in the order of the data
+    for table in (two, pq.read_table("two.parquet")):
+        for name in one.column_names:
+            assert table[name].to_pylist() == pytest.approx(one[name].to_pylist(), abs=1e-5)

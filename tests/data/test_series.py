@@ -126,6 +126,20 @@ def test_two_processes_train_on_the_batches_of_one(write: Write, process: Proces
     assert len(one.train_dataloader().dataset) == 326  # type: ignore[arg-type]
 
 
+def test_a_process_that_gets_no_window_of_the_last_batch_gets_one_without_a_future(
+    write: Write, process: Process
+) -> None:
+    path, shares = write("a.csv", table(list(Y[:-9]))), []
+    for rank in range(2):
+        data = SeriesData(path, **SMALL)
+        data.trainer = process(2, rank)  # type: ignore[assignment]
+        shares.append(list(data.train_dataloader()))
+    assert len(shares[0]) == len(shares[1])
+    assert [b.future.isnan().all().item() for b in shares[1]] == [False] * (len(shares[1]) - 1) + [True]
+    known = [origin for share in shares for b in share for origin in b.origin[~b.future.isnan().any(1)].tolist()]
+    assert sorted(known) == list(range(20, 20 + 321))
+
+
 @pytest.mark.parametrize("name", ["val_dataloader", "test_dataloader", "predict_dataloader"])
 def test_processes_evaluate_each_window_once(name: str, write: Write, process: Process) -> None:
     path, seen = write("a.csv", table(list(Y[:-3]))), []

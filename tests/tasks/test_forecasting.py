@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from rnnzoo import RnnZooError
 from rnnzoo.data import CharTextData, SeriesData, Window
@@ -70,6 +71,38 @@ def test_the_loss_is_the_pinball_loss():
                 error = (future[b, h] - forecast[b, h, k]).item() / 2.5
                 total += q * error if error > 0 else (q - 1) * error
     assert model._pinball(forecast, future).item() == pytest.approx(total / 45, rel=1e-5)
+
+
+def test_steps_ahead_that_are_not_known_count_for_nothing():
+    past, future = torch.randn(3, 18), torch.randn(3, 5)
+    future[0], future[1, 3:] = torch.nan, torch.nan
+    model = forecaster().eval()
+    forecast = model(past)
+    known = [(b, h) for b in range(3) for h in range(5) if not future[b, h].isnan()]
+    assert len(known) == 8
+    total = 0.0
+    for b, h in known:
+        for k, q in enumerate((0.1, 0.5, 0.9)):
+            error = (future[b, h] - forecast[b, h, k]).item() / 2.5
+            total += q * error if error > 0 else (q - 1) * error
+    loss = model._pinball(forecast, future)
+    assert loss.item() == pytest.approx(total / 24, rel=1e-5)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(loss, list(model.parameters())))
+    nothing = model._pinball(model(past), torch.full_like(future, torch.nan))
+    assert nothing.item() == 0
+    assert all((g == 0).all() for g in torch.autograd.grad(nothing, list(model.parameters())))
+    batches = [Window(past, future, torch.arange(3))]
+    options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+    loader = DataLoader(batches, batch_size=None)
+    (figures,) = Trainer(enable_model_summary=False, **options).test(model, loader, verbose=False)
+    errors = [abs((future[b, h] - forecast[b, h, 1]).item()) / 2.5 for b, h in known]
+    assert figures["test_mase"] == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_another_horizon_than_the_windows_have_is_an_error():
+    model = forecaster(horizon=1)
+    with pytest.raises(RnnZooError, match=r"model\.horizon is 1, but the windows of the data have horizon=5"):
+        model._pinball(model.model(torch.randn(3, 18)), torch.randn(3, 5))
 
 
 def test_the_scaled_errors_are_those_computed_by_hand(tmp_path):

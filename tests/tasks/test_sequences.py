@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
 
 from rnnzoo import RNN, RnnZooError
 from rnnzoo.cells import GatedCell, Hidden
@@ -61,6 +62,45 @@ def test_the_loss_of_numbers_is_the_squared_error_and_of_classes_the_cross_entro
 def test_it_starts_near_the_constant_prediction():
     assert task(NUMBER).model.head.bias.item() == 1
     assert (task(CLASSES).model.head.bias == 0).all()
+
+
+def test_answers_that_are_not_there_count_for_nothing():
+    """In the loss, its gradient, and every figure: -100 for a class, NaN for a number."""
+    for problem, missing in ((CLASSES, -100), (NUMBER, math.nan)):
+        x = torch.randn(5, 21, problem["input_size"])
+        wide = problem["answers"]
+        y = torch.randint(8, (5, wide)) if problem["classes"] else torch.randn(5, wide)
+        y[0], y[3, :] = missing, missing
+        whole, rest = (Examples(x[rows], y[rows], torch.arange(5)[rows]) for rows in ([*range(5)], [1, 2, 4]))
+        grads, figures = [], []
+        for batches in ([whole], [rest], [Examples(x[[0, 3]], y[[0, 3]], torch.tensor([0, 3])), rest]):
+            model = task(problem)
+            loss = sum(model._loss(model(b.x), b.y) for b in batches)
+            grads.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]))
+            trainer = Trainer(**QUIET, enable_checkpointing=False)
+            figures += trainer.test(model, DataLoader(batches, batch_size=None), verbose=False)
+        assert "test_accuracy" in figures[0] or "test_mse" in figures[0]
+        for grad, figure in zip(grads[::2], figures[::2], strict=True):
+            torch.testing.assert_close(grad, grads[1], rtol=1e-5, atol=1e-7)
+            assert figure == pytest.approx(figures[1], rel=1e-5)
+
+
+def test_some_answers_of_a_sequence_may_be_missing():
+    x, y = torch.randn(3, 21, 10), torch.randint(8, (3, 10))
+    y[:, ::2] = -100
+    model = task(CLASSES)
+    log_p = model(x).log_softmax(-1)
+    there = [(b, a) for b in range(3) for a in range(1, 10, 2)]
+    right = [log_p[b, a].argmax().item() == y[b, a].item() for b, a in there]
+    nats = [-log_p[b, a, y[b, a]].item() for b, a in there]
+    loader = DataLoader([Examples(x, y, torch.arange(3))], batch_size=None)
+    (figures,) = Trainer(**QUIET, enable_checkpointing=False).test(model, loader, verbose=False)
+    assert figures["test_accuracy"] == pytest.approx(sum(right) / 15)
+    assert figures["test_loss"] == pytest.approx(sum(nats) / 15, rel=1e-5)
+    assert figures["test_loss_constant"] == pytest.approx(math.log(8), rel=1e-5)
+    log_prob = model.predict_step(Examples(x, y, torch.arange(3)), 0)["log_prob"].view(3, 10)
+    assert log_prob[:, ::2].isnan().all()
+    assert not log_prob[:, 1::2].isnan().any()
 
 
 @pytest.mark.parametrize("name", ["adding", "copying", "temporal_order", "digits"])

@@ -1,0 +1,65 @@
+"""The words of a command line before they are parsed: configs first, those that are shipped, a checkpoint's own."""
+
+import re
+from pathlib import Path
+
+from rnnzoo.cli.settings import shipped_configs
+from rnnzoo.tasks.checkpoints import read_checkpoint
+
+
+def configs_first(args: list[str]) -> list[str]:
+    """`args` with the configs before all else: what stands beside a config wins over it, wherever it stands."""
+    configs: list[str] = []
+    others: list[str] = []
+    for before, argument in zip(["", *args], args, strict=False):
+        path = before in ("--config", "-c") and not argument.startswith("-")
+        (configs if path or argument.partition("=")[0] in ("--config", "-c") else others).append(argument)
+    return [*configs, *others]
+
+
+def joined(args: list[str]) -> list[str]:
+    """`args`, with an option and a value of hyphens alone as one: ``--data.separator ---`` is two options otherwise."""
+    made: list[str] = []
+    for argument in args:
+        if made and re.fullmatch(r"--[a-z][\w.]*\.\w+", made[-1]) and re.fullmatch(r"-{3,}\s*|-+\s+", argument):
+            made[-1] += f"={argument}"
+        else:
+            made.append(argument)
+    return made
+
+
+def shipped(argument: str, before: str) -> str:
+    """A config that came with the package, where ``--config configs/char_lm.yaml`` finds no such file here."""
+    option, equals, value = argument.partition("=")
+    path = Path(value if equals else argument)
+    if (option if equals else before) not in ("--config", "-c") or path.exists() or path.parent.name != "configs":
+        return argument
+    for config in shipped_configs():
+        if config.name == path.name:
+            return f"{option}={config}" if equals else str(config)
+    return argument
+
+
+def typed_settings(given: list[str], group: str) -> set[str]:
+    """The settings of a group that stand on the command line itself."""
+    pattern = re.compile(rf"--{group}\.(?:init_args\.)?([A-Za-z_]\w*)")
+    return {match[1] for argument in given if (match := pattern.match(argument))}
+
+
+def with_own_config(args: list[str]) -> list[str]:
+    """`args`, with the config of a checkpoint's run, or its classes, where a checkpoint is all that was given."""
+    text = " ".join(args)
+    if re.search(r"(^| )(--config|-c|--model|--data)( |=)", text):
+        return args
+    for k, argument in enumerate(args):
+        path = argument.partition("=")[2] if argument.startswith("--ckpt_path=") else ""
+        if argument == "--ckpt_path" and k + 1 < len(args):
+            path = args[k + 1]
+        config = Path(path).parent.parent / "config.yaml"
+        if path and Path(path).is_file() and config.is_file():
+            return ["--config", str(config), *args]
+        if path:
+            content = read_checkpoint(path, "ckpt_path")  # what is wrong with it comes before what else is missing
+            if data := content["rnnzoo"].get("data"):
+                return [f"--model={content['rnnzoo']['task']}", f"--data={data['class_path']}", *args]
+    return args

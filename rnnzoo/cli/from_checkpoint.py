@@ -1,0 +1,104 @@
+"""The settings of the data, which a checkpoint brings along."""
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from rnnzoo.cli.arguments import typed_settings
+from rnnzoo.errors import RnnZooError
+from rnnzoo.training.checkpoints import BestCheckpoint
+
+
+class DataSettings(Callback):
+    """Puts the settings of the data into each checkpoint.
+
+    Args:
+        settings: "class_path" and "init_args".
+        defaults: of "init_args".
+    """
+
+    def __init__(self, settings: dict[str, Any], defaults: dict[str, Any]) -> None:
+        self.settings = settings
+        self.files = [
+            name
+            for name, value in (settings.get("init_args") or {}).items()
+            if isinstance(value, str) and value != defaults.get(name) and _is_file(name, value)
+        ]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        own = next((c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+        # from where the paths among them count, and how to get there from the checkpoint, should all have been moved
+        folder = {"folder": os.getcwd(), "up": os.path.relpath(os.getcwd(), own or os.getcwd())}
+        checkpoint.setdefault("rnnzoo", {})["data"] = {**self.settings, "files": self.files, **folder}
+
+
+def _is_file(name: str, value: str) -> bool:
+    """Whether a setting names a file or folder of this machine; "kw" may be a column though a folder is called so."""
+    path = Path(value).expanduser()
+    return (name in ("dataset", "cache_dir") or len(path.parts) > 1 or bool(path.suffix)) and path.exists()
+
+
+def default_settings(cls: type) -> dict[str, Any]:
+    """The defaults of a class's arguments."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+
+def bring_data(config: Namespace, content: dict[str, Any], path: str, given: list[str], own: bool) -> str | None:
+    """Puts the data of a checkpoint in the place of a config's; what stands on the command line wins.
+
+    Args:
+        config: of the command, with "data".
+        content: of the checkpoint.
+        path: of the checkpoint.
+        given: the command line.
+        own: whether the config is that of the checkpoint's run.
+
+    Returns:
+        One line that names which settings of the config give way, or None.
+    """
+    saved, data = content["rnnzoo"].get("data"), config.get("data")
+    if saved is None or data is None:  # of an earlier version
+        return None
+    here = {**(saved["init_args"] or {}), **{name: _find(saved, name, path) for name in saved["files"]}}
+    typed = typed_settings(given, "data")
+    before = data.get("init_args") or Namespace()
+    if data.class_path != saved["class_path"]:
+        if any(argument == "--data" or argument.startswith("--data=") for argument in given):
+            return None
+        for name in typed:
+            if name not in here:
+                raise RnnZooError(f"--data.{name}: {saved['class_path']}, the data of {path!r}, has no such setting")
+            here[name] = before[name]
+        config["data"] = Namespace(class_path=saved["class_path"], init_args=Namespace(here))
+        return f"the data are those of {path}, by {saved['class_path']}, not by {data.class_path}"
+    if "dataset" in typed and "subset" not in typed:
+        here.pop("subset", None)  # of a data set that is not read
+    changed = []
+    for name, value in here.items():
+        if name not in before or name in typed:
+            continue
+        if name not in ("vocabulary", "pretrained") and _plain(before[name]) != _plain(value):
+            changed.append(f"{name} {value!r} (the config has {_plain(before[name])!r})")
+        before[name] = value
+    return None if own or not changed else f"the data are those of {path}: {', '.join(changed)}"
+
+
+def _find(saved: dict[str, Any], name: str, checkpoint: str) -> str:
+    """Where a file of the data lies, seen from here."""
+    value: str = saved["init_args"][name]
+    if os.getcwd() == saved["folder"] or Path(value).expanduser().is_absolute():
+        return value
+    there = [
+        Path(saved["folder"], value),
+        Path(os.path.normpath(Path(checkpoint).absolute().parent / saved["up"])) / value,
+    ]
+    return str(next((path for path in there if path.exists()), there[0]))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
