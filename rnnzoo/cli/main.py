@@ -13,7 +13,7 @@ LIGHTNING = {
     "fit": "train a model, and report what it reached on held-out data",
     "validate": "evaluate a checkpoint on the validation data",
     "test": "evaluate a checkpoint on the test data",
-    "predict": "write a checkpoint's predictions to a Parquet file",
+    "predict": "write a checkpoint's predictions to a Parquet or CSV file",
 }
 OTHERS = {
     "generate": "sample text from a language model's checkpoint",

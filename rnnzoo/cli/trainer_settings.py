@@ -87,6 +87,17 @@ def _is_checkpoint(path: str) -> bool:
     return issubclass(getattr(importlib.import_module(module), name), Checkpoint)
 
 
+def leave_earlier_defaults(trainer: Namespace) -> None:
+    """Leaves out the two callbacks that runs of earlier versions have in their config: they would write our files."""
+    trainer.callbacks = [
+        c
+        for c in trainer.callbacks or []
+        if not (_is_checkpoint(c.class_path) and c.init_args.get("filename") in ("best", "last"))
+        or c.init_args.get("dirpath")
+        or c.init_args.get("enable_version_counter", True)
+    ]
+
+
 def strip(trainer: Namespace, given: list[str]) -> None:
     """For ``barebones``, takes back our own defaults, which Lightning refuses beside it."""
     typed = typed_settings(given, "trainer")

@@ -61,6 +61,19 @@ def test_a_checkpoint_callback_of_ones_own_lies_beside_ours(zoo):
     assert files(fitted(zoo("fit", *EPOCHS, "--trainer.max_epochs=1", *own))) == ["best.ckpt", "last.ckpt", "mine.ckpt"]
 
 
+def test_the_callbacks_in_the_config_of_an_earlier_versions_run_do_not_write_our_files(zoo, tmp_path):
+    names = {"best": {"monitor": "val_loss"}, "last": {"every_n_epochs": 1}}
+    ours = [
+        {"class_path": "ModelCheckpoint", "init_args": {"filename": name, "enable_version_counter": False, **settings}}
+        for name, settings in names.items()
+    ]
+    (tmp_path / "earlier.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": ours}}))
+    run = fitted(zoo("fit", *EPOCHS, "--config=earlier.yaml", "--trainer.max_epochs=1"))
+    states = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert [key.partition("{")[0] for key in states] == ["BestCheckpoint"]
+    assert files(run) == ["best.ckpt", "last.ckpt"]
+
+
 @pytest.mark.parametrize(
     ("how", "best", "last"),
     [
