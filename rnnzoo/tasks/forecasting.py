@@ -137,7 +137,7 @@ class Forecaster(Task):
         error = (future[..., None] - forecast) / self.scale
         q = error.new_tensor(self.quantiles)  # no buffer: that would be rounded with the weights
         loss = torch.maximum(q * error, (q - 1) * error)
-        return loss.nansum() / (_known(future) * loss.shape[-1]).clamp(min=1)
+        return _mean_of_known(loss, future)
 
     def evaluate(self, batch: Window, stage: str) -> None:
         _check_windows(batch)
@@ -145,7 +145,7 @@ class Forecaster(Task):
         self.log_eval(stage, self._pinball(forecast, batch.future), known)
         naive = self.model.seasonal_naive(batch.past)
         for name, point in ((f"{stage}_mase", forecast[..., self.median]), (f"{stage}_mase_naive", naive)):
-            self.errors[name].update((batch.future - point).abs().nanmean() / self.scale, known)
+            self.errors[name].update(_mean_of_known((batch.future - point).abs(), batch.future) / self.scale, known)
             self.log(name, self.errors[name], prog_bar=stage == "val", on_epoch=True)
 
     def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
@@ -167,6 +167,13 @@ def _check_windows(batch: Any) -> None:
         raise RnnZooError(
             f"a Forecaster takes windows of a series, such as rnnzoo.data.SeriesData gives, not {type(batch).__name__}"
         )
+
+
+def _mean_of_known(errors: Tensor, future: Tensor) -> Tensor:
+    """The mean of errors (B, horizon, ...) over the steps that are known; a forecast of NaN is no step unknown."""
+    known = ~future.isnan().view(*future.shape, *[1] * (errors.dim() - future.dim()))
+    count = _known(future) * (errors.numel() // max(future.numel(), 1))
+    return torch.where(known, errors, 0.0).sum() / count.clamp(min=1)
 
 
 def _known(future: Tensor) -> Tensor:

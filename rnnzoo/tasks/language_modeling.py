@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from rnnzoo.data.streams import IGNORED, StreamBatch
 from rnnzoo.data.vocabulary import Vocabulary
@@ -18,6 +18,7 @@ from rnnzoo.rnn import RNN
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, contradictions, rnn_options
 from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.tasks.means import ExactMean
 from rnnzoo.training.carried_state import CarriedState
 from rnnzoo.training.progress import digits
 
@@ -88,7 +89,7 @@ class LanguageModel(Task):
         )
         self.carry_state = carry_state
         self._carried = CarriedState(self.model.rnn)
-        self.bits = MetricCollection({f"{stage}_bpc": MeanMetric() for stage in ("val", "test")}, compute_groups=False)
+        self.bits = MetricCollection({f"{stage}_bpc": ExactMean() for stage in ("val", "test")}, compute_groups=False)
         if pretrained is not None:
             self._start_from(pretrained)
 

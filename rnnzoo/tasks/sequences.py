@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanMetric, MeanSquaredError, MetricCollection
+from torchmetrics import MeanSquaredError, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from rnnzoo.data.examples import Examples
@@ -14,6 +14,7 @@ from rnnzoo.models.sequence_model import SequenceModel
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
+from rnnzoo.tasks.means import ExactMean
 from rnnzoo.training.progress import digits
 
 
@@ -85,7 +86,7 @@ class SequenceTask(Task):
         figures: dict[str, Any] = {}
         for stage in ("val", "test"):
             exact = MulticlassAccuracy(self.classes, average="micro") if self.classes else MeanSquaredError()
-            figures |= {f"{stage}_{self.figure}": exact, f"{stage}_loss_constant": MeanMetric()}
+            figures |= {f"{stage}_{self.figure}": exact, f"{stage}_loss_constant": ExactMean()}
         self.figures = MetricCollection(figures, compute_groups=False)
 
     @property

@@ -240,3 +240,13 @@ def test_a_forecaster_that_is_given_text_says_what_it_takes(tmp_path):
     for run in (trainer.fit, trainer.test, trainer.predict):
         with pytest.raises(RnnZooError, match=r"^a Forecaster takes windows of a series, .*, not StreamBatch$"):
             run(model, datamodule=data)
+
+
+def test_a_forecast_that_is_no_number_is_not_taken_for_a_step_that_is_unknown():
+    task = Forecaster(cell="gru", scaling=SCALING, **SMALL)
+    future = torch.zeros(3, 5)
+    future[0, 4] = torch.nan  # not known
+    forecast = torch.full((3, 5, len(task.quantiles)), 1.0)
+    assert task._pinball(forecast, future).isfinite()
+    forecast[2, 1] = torch.nan
+    assert task._pinball(forecast, future).isnan()
