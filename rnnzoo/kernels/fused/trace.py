@@ -79,15 +79,18 @@ class Calls(nn.Module):
 
 
 def real_values(cell: Cell) -> dict[str, Tensor]:
-    """Parameters and buffers, on the CPU; random ones where theirs cannot be read: torch.export puts tensors without
-    numbers in their place, and torch.func wrappers of many."""
-    exporting = torch.compiler.is_exporting()
+    """Parameters and buffers, on the CPU; random ones where they have no numbers to read."""
     return {
-        n: torch.rand(a.shape).to(a.dtype)
-        if exporting or torch._C._functorch.is_functorch_wrapped_tensor(a)
-        else a.detach().cpu().clone()
+        n: a.detach().cpu().clone() if _has_numbers(a) else torch.rand(a.shape).to(a.dtype)
         for n, a in (*cell.named_parameters(), *cell.named_buffers())
     }
+
+
+def _has_numbers(a: Tensor) -> bool:
+    """Whether a tensor's numbers can be read: torch.export and fake tensors have none, and torch.func wraps many."""
+    if torch.compiler.is_exporting() or a.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(a):
+        return False
+    return all(cls.__name__ != "FakeTensor" for cls in type(a).__mro__)
 
 
 class _Step(nn.Module):
