@@ -10,6 +10,7 @@ from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
+from rnnzoo.kernels.transforms import transforms
 
 RATE, STEP = 80.0, 0.014  # GFLOP/s, and ms of one step of one cell
 
@@ -115,6 +116,8 @@ class LinearScan(LayerKernel):
     name = "linear_scan"
 
     def why_not(self, work: Work) -> str | None:
+        if "Functionalize" in transforms():
+            return "it runs in no torch.func.functionalize"
         for cell in work.cells:
             if not cell.linear:
                 return f"{name_of(kind(cell))} is not linear in its state"

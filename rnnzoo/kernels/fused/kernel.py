@@ -177,7 +177,7 @@ class Fused(LayerKernel):
 
 
 def under_autocast(x: Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type)
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)  # which knows no device "meta"
 
 
 def narrowable(work: Work) -> bool:
