@@ -88,6 +88,7 @@ def where_it_stands(trainer: Trainer) -> str:
 def last_checkpoint(trainer: Trainer) -> Path | None:
     """The path of the run's last.ckpt, whether or not it is written yet; None for a run that keeps no checkpoints."""
     callbacks = [callback for callback in trainer.callbacks if isinstance(callback, Checkpoint)]  # type: ignore[attr-defined]
+    callbacks.sort(key=lambda callback: getattr(callback, "filename", None) != "last")  # before a user's own
     folders = [getattr(callback, "dirpath", None) for callback in callbacks]
     folder = next(filter(None, folders), None)
     return Path(folder) / "last.ckpt" if folder else None
