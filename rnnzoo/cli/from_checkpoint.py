@@ -64,7 +64,7 @@ def bring_data(config: Namespace, content: dict[str, Any], path: str, given: lis
     saved, data = content["rnnzoo"].get("data"), config.get("data")
     if saved is None or data is None:  # of an earlier version
         return None
-    here = {**(saved["init_args"] or {}), **{name: _find(saved, name, path) for name in saved["files"]}}
+    here = {**(saved.get("init_args") or {}), **{name: _find(saved, name, path) for name in saved["files"]}}
     typed = typed_settings(given, "data")
     before = data.get("init_args") or Namespace()
     if data.class_path != saved["class_path"]:
@@ -76,8 +76,8 @@ def bring_data(config: Namespace, content: dict[str, Any], path: str, given: lis
             here[name] = before[name]
         config["data"] = Namespace(class_path=saved["class_path"], init_args=Namespace(here))
         return f"the data are those of {path}, by {saved['class_path']}, not by {data.class_path}"
-    if "dataset" in typed and "subset" not in typed:
-        here.pop("subset", None)  # of a data set that is not read
+    if "dataset" in typed and "subset" in here:
+        here["subset"] = None  # that of a data set which is not read
     changed = []
     for name, value in here.items():
         if name not in before or name in typed:

@@ -29,6 +29,7 @@ from rnnzoo.cli.messages import farewell, relative, say, warn
 from rnnzoo.cli.settings import MODE, PACKAGE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
+    leave_earlier_defaults,
     leave_no_run,
     leave_whole_lines,
     missing_devices,
@@ -169,6 +170,7 @@ class ZooCLI(LightningCLI):
         if trainer.get("barebones"):
             strip(trainer, self.given)
             self.save_config_callback = None
+        leave_earlier_defaults(trainer)
         write_under_root(trainer, self.given)
         check_run_folder(trainer)
 
@@ -253,7 +255,7 @@ class ZooCLI(LightningCLI):
         ours = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint | LastCheckpoint))
         best = next(filter(None, (c.best_model_path for c in ours)), None)  # the last one, where nothing was validated
         if best is not None:  # not by the trainer: a callback that averages weights would put back what it averaged
-            self.model.load_state_dict(read_checkpoint(best)["state_dict"])
+            self.model.load_state_dict(read_checkpoint(best)["state_dict"], strict=self.model.strict_loading)
         trainer.test(self.model, self.datamodule, verbose=False)
         say("")
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

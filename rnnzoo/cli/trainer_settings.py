@@ -78,7 +78,22 @@ def write_under_root(trainer: Namespace, given: list[str]) -> None:
 def leave_no_run(trainer: Namespace) -> None:
     """Evaluation writes no run folder."""
     trainer.logger, trainer.enable_checkpointing = False, False
-    trainer.callbacks = [c for c in trainer.callbacks or [] if not issubclass(import_class(c.class_path), Checkpoint)]
+    trainer.callbacks = [c for c in trainer.callbacks or [] if not _is_checkpoint(c.class_path)]
+
+
+def _is_checkpoint(path: str) -> bool:
+    return issubclass(import_class(path), Checkpoint)
+
+
+def leave_earlier_defaults(trainer: Namespace) -> None:
+    """Leaves out the two callbacks that runs of earlier versions have in their config: they would write our files."""
+    trainer.callbacks = [
+        c
+        for c in trainer.callbacks or []
+        if not (_is_checkpoint(c.class_path) and c.init_args.get("filename") in ("best", "last"))
+        or c.init_args.get("dirpath")
+        or c.init_args.get("enable_version_counter", True)
+    ]
 
 
 def strip(trainer: Namespace, given: list[str]) -> None:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,6 +60,19 @@ def test_best_and_last_stay_whatever_callbacks_are_added(zoo, tmp_path, added):
 def test_a_checkpoint_callback_of_ones_own_lies_beside_ours(zoo):
     own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.filename=mine"]
     assert files(fitted(zoo("fit", *EPOCHS, "--trainer.max_epochs=1", *own))) == ["best.ckpt", "last.ckpt", "mine.ckpt"]
+
+
+def test_the_callbacks_in_the_config_of_an_earlier_versions_run_do_not_write_our_files(zoo, tmp_path):
+    names = {"best": {"monitor": "val_loss"}, "last": {"every_n_epochs": 1}}
+    ours = [
+        {"class_path": "ModelCheckpoint", "init_args": {"filename": name, "enable_version_counter": False, **settings}}
+        for name, settings in names.items()
+    ]
+    (tmp_path / "earlier.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": ours}}))
+    run = fitted(zoo("fit", *EPOCHS, "--config=earlier.yaml", "--trainer.max_epochs=1"))
+    states = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert [key.partition("{")[0] for key in states] == ["BestCheckpoint"]
+    assert files(run) == ["best.ckpt", "last.ckpt"]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +175,22 @@ def test_a_checkpoint_brings_its_data_and_the_command_line_wins(zoo, lm_run, tex
     typed = zoo("test", config, path, "--data.dataset=other.txt", QUIET)
     assert typed.status == 0, typed.err
     assert re.findall(r"test_bpc.*", typed.out) != re.findall(r"test_bpc.*", alone.out)
+
+
+def test_a_checkpoint_brings_another_data_module_than_the_configs(zoo, tmp_path, monkeypatch):
+    (tmp_path / "their_data.py").write_text(Path(__file__).with_name("their_data.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = ["--model=rnnzoo.tasks.SequenceTask", "--model.hidden_size=8", "--trainer.max_epochs=1"]
+    fit = zoo("fit", "--data=their_data.TheirData", "--data.rows=21", *task, QUIET)
+    given = [f"--ckpt_path={fit.checkpoint}", QUIET]
+    beside = zoo("test", TINY_MEMORY[0], *given)
+    assert evaluated(beside) == evaluated(zoo("test", *given))
+    assert (
+        f"the data are those of {fit.checkpoint}, by their_data.TheirData, not by rnnzoo.data.LongMemory" in beside.out
+    )
+    assert zoo("test", "--data=rnnzoo.data.LongMemoryData", TINY_MEMORY[0], *given, "--data.length=9").status == 0
+    said = zoo("test", TINY_MEMORY[0], *given, "--data.length=9").complaint
+    assert said.startswith("--data.length: their_data.TheirData, the data of ")
 
 
 def test_a_checkpoint_that_lies_alone_brings_its_task_and_its_data(zoo, lm_run, tmp_path):

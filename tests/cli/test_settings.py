@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from command_line import TINY_LM, TINY_MEMORY
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY
 
 QUIET = "--trainer.enable_progress_bar=false"
 BRIEF = ["--trainer.max_steps=2", "--data.examples=[32,16,16]"]
@@ -32,6 +32,14 @@ BRIEF = ["--trainer.max_steps=2", "--data.examples=[32,16,16]"]
 )
 def test_a_setting_without_effect_is_an_error(zoo, tmp_path, settings, says):
     assert says in zoo("fit", *TINY_MEMORY, *BRIEF, *settings).complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forecasters_horizon_and_season_must_be_those_of_its_data(zoo, series_file, tmp_path):
+    given = ["fit", *TINY_FORECASTER, f"--data.dataset={series_file}", "--data.column=load"]
+    said = "model.horizon is 1 but data.horizon is 12: they must be the same"
+    assert said in zoo(*given, "--model.horizon=1").complaint
+    assert "model.season is 7 but data.season is 24" in zoo(*given, "--model.season=7").complaint
     assert list(tmp_path.iterdir()) == []
 
 
