@@ -68,7 +68,7 @@ class ForecastModel(nn.Module):
         Differences, scaling and the forecast are in `past`'s precision, at least float32; only what the RNN and the
         head see is in that of their weights. So a float64 `past` may lie at any level.
         """
-        past = past.to(torch.promote_types(past.dtype, torch.float32))
+        past = past.to(torch.promote_types(past.dtype, torch.float32) if past.is_floating_point() else torch.float64)
         d = past[:, self.season :] - past[:, : -self.season]
         m = d[:, -self.level :].mean(1, keepdim=True)
         x = ((d - m) / self.scale)[..., None].to(self.head.weight.dtype)

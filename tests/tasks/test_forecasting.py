@@ -46,6 +46,11 @@ def test_forecasts_do_not_depend_on_the_level_of_the_series_and_scale_with_its_u
     torch.testing.assert_close(other(past * 10), model(past) * 10, rtol=1e-5, atol=1e-4)
 
 
+def test_the_past_may_be_whole_numbers_at_any_level():
+    past, model = torch.randint(0, 20, (2, 18)), forecaster().eval()
+    torch.testing.assert_close(model(past + 10**12), model(past.double()) + 1e12, rtol=0, atol=1e-3)
+
+
 def test_quantiles_rise():
     assert (forecaster(quantiles=[0.05, 0.2, 0.5, 0.8])(torch.randn(4, 18) * 5).diff(dim=-1) >= 0).all()
 
@@ -176,6 +181,19 @@ def test_a_mean_keeps_float64_in_a_module_of_half_precision_and_hides_no_nan():
     assert mean.compute() == 1
     mean.update(torch.tensor(torch.nan), 3)
     assert mean.compute().isnan()
+
+
+def test_windows_come_whole_from_other_processes(tmp_path):
+    (tmp_path / "y.csv").write_text("y\n" + "\n".join(str(1e8 + k * k % 13) for k in range(400)) + "\n")
+    here, there = (
+        SeriesData(str(tmp_path / "y.csv"), horizon=5, context=11, season=7, batch_size=16, num_workers=n)
+        for n in (0, 1)
+    )
+    for a, b in zip(here.test_dataloader(), there.test_dataloader(), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    trainer = Trainer(max_steps=2, limit_val_batches=1, precision="bf16-true", **QUIET)
+    trainer.fit(forecaster(), there)
+    assert trainer.global_step == 2
 
 
 def test_half_precision_does_not_move_the_quantiles():
