@@ -1,7 +1,8 @@
 """States in torch's shapes, (layers * directions, B, ...) a field, and the cells' own, (B, ...) a layer and direction.
 
-A state of one field is a tensor, one of more the cell's NamedTuple, in an exported program a plain tuple. Where sizes differ from layer to layer, so that
-no single tensor holds them, it is a list with one entry a layer, (directions, B, ...) a field.
+A state of one field is a tensor, one of more the cell's NamedTuple, in an exported program a plain tuple. Where sizes
+differ from layer to layer, so that no single tensor holds them, it is a list with one entry a layer, (directions, B,
+...) a field.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rnnzoo import RNN, RnnZooError, from_torch, to_torch
-from rnnzoo.cells.lstm import LSTM
+from rnnzoo.cells.lstm import LSTM, LSTMP
 
 T, B, I, H = 7, 4, 3, 5
 
@@ -80,6 +80,37 @@ def test_an_nn_lstm_with_a_projection_becomes_lstmp():
     (y, last), (y_torch, last_torch) = rnn(x), module(x)
     torch.testing.assert_close(y, y_torch, rtol=0, atol=1e-12)
     torch.testing.assert_close(flat(last), flat(last_torch), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_lstmp_becomes_an_nn_lstm_with_a_projection(bias):
+    rnn = RNN("lstmp", I, H, 2, bias, bidirectional=True, proj_size=2, dtype=torch.float64)
+    module, x = to_torch(rnn), torch.randn(T, B, I, dtype=torch.float64)
+    assert isinstance(module, nn.LSTM)
+    assert (module.proj_size, module.hidden_size, module.bias) == (2, H, bias)
+    (y, last), (y_torch, last_torch) = rnn(x), module(x)
+    torch.testing.assert_close(y, y_torch, rtol=0, atol=1e-12)
+    torch.testing.assert_close(flat(last), flat(last_torch), rtol=0, atol=1e-12)
+    again = from_torch(module)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), rnn.parameters(), strict=True))
+
+
+def test_projections_that_torch_does_not_have_are_named():
+    with pytest.raises(RnnZooError, match=r"nn\.LSTM takes a proj_size below hidden_size=5, and this one is 5"):
+        to_torch(RNN("lstmp", I, H, proj_size=5))
+    sizes = iter([2, 3])
+    with pytest.raises(RnnZooError, match="sizes of projections differ: 2 and 3"):
+        to_torch(RNN(lambda i, h: LSTMP(i, h, proj_size=next(sizes)), I, H, 2))
+
+
+def test_what_goes_past_a_layer_is_not_left_out():
+    with pytest.raises(RnnZooError, match="to_torch cannot convert this RNN: torch's modules have no connections past"):
+        to_torch(RNN("gru", I, I, 2, connect="residual"))
+
+
+def test_one_size_for_each_layer_converts_where_they_are_equal():
+    rnn, x = RNN("gru", I, [H, H]), torch.randn(T, B, I)
+    torch.testing.assert_close(to_torch(rnn)(x)[0], rnn(x)[0])
 
 
 def test_what_torch_does_not_have_is_named():

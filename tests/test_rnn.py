@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnzoo import RNN, RnnZooError
+from rnnzoo import RNN, RnnZooError, list_cells
 from rnnzoo.cells import HiddenCell
 from rnnzoo.testing.case import expect, results
 
@@ -152,6 +152,57 @@ def test_a_packed_sequence_of_equal_lengths_equals_the_dense_one():
     expect(results(pad_packed_sequence(y)[0], last), results(*rnn(x)), "expected the same", 1e-12)
 
 
+# ---- An empty batch
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("name", "module"), [("lstm", nn.LSTM), ("gru", nn.GRU), ("rnn", nn.RNN)])
+def test_an_empty_batch_is_what_it_is_in_torch(name, module, batch_first):
+    module = module(I, H, 2, batch_first=batch_first, bidirectional=True)
+    x = torch.randn(*((0, T, I) if batch_first else (T, 0, I)), requires_grad=True)
+    y, last = module(x)
+    y.sum().backward()
+    for kernel in ("auto", "native", "reference"):
+        rnn = RNN(name, I, H, 2, batch_first=batch_first, bidirectional=True, kernel=kernel)
+        x.grad = None
+        mine, state = rnn(x)
+        assert mine.shape == y.shape
+        fields = zip(*((a,) if torch.is_tensor(a) else a for a in (state, last)), strict=True)
+        assert all(a.shape == b.shape for a, b in fields)
+        mine.sum().backward()
+        assert x.grad.shape == x.shape
+        for p in rnn.parameters():
+            assert torch.equal(p.grad, torch.zeros_like(p))
+
+
+@pytest.mark.parametrize("name", list_cells())
+def test_an_empty_batch_goes_through_every_cell_by_every_kernel(name):
+    rnn = RNN(name, I, H, kernel="reference")
+    inputs = {n: torch.rand(T, 0, 1) for n in rnn.layers[0][0].inputs}
+    x = torch.randn(T, 0, I, requires_grad=True)
+    size = rnn(torch.randn(T, B, I), **{n: torch.rand(T, B, 1) for n in inputs})[0].shape[2]
+    for kernel in [row.kernel for row in rnn.explain(x, **inputs).rows if row.why_not is None]:
+        rnn.kernel = kernel
+        y, last = rnn(x, **inputs)
+        assert y.shape == (T, 0, size)
+        y.sum().backward()
+        assert not any(p.grad.any() for p in rnn.parameters() if p.grad is not None)
+        assert rnn(x, last, lengths=[], **inputs)[0].shape == (T, 0, size)
+        assert rnn.step(x[0], last, **{n: a[0] for n, a in inputs.items()})[0].shape == (0, size)
+    rnn.kernel = "auto" if rnn.layers[0][0].pinned is None else "reference"
+    states = rnn(x, resets=torch.zeros(T, 0), return_states=True, **inputs)[2]
+    assert all(a.shape[:3] == (T, 1, 0) for a in ((states,) if torch.is_tensor(states) else states))
+
+
+def test_an_empty_batch_has_no_lengths():
+    refuses(
+        "lengths must have one entry for each of the 0 sequences, not 2",
+        RNN("gru", I, H),
+        torch.randn(T, 0, I),
+        lengths=[3, 4],
+    )
+
+
 # ---- One step at a time
 
 
@@ -229,6 +280,18 @@ def test_sizes_and_num_layers_are_whole_numbers_of_at_least_one(value):
     refuses(f"num_layers must be a whole number of at least 1, not {value!r}", RNN, "lstm", I, H, value)
     refuses(f"hidden_size must be a whole number of at least 1, not {value!r}", RNN, "lstm", I, value)
     refuses(f"input_size must be a whole number of at least 1, not {value!r}", RNN, "lstm", value, H)
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None, 2, torch.tensor(True)], ids=repr)
+@pytest.mark.parametrize("name", ["bias", "batch_first", "bidirectional"])
+def test_a_switch_is_true_or_false(name, value):
+    refuses(f"{name} must be True or False, not {value!r}", RNN, "lstm", I, H, **{name: value})
+
+
+def test_the_nonlinearity_of_nn_rnn_in_its_place_is_no_bias():
+    refuses("bias must be True or False, not 'relu'", RNN, "rnn", I, H, 2, "relu")
+    refuses("nn.RNN's nonlinearity is a cell of its own here: RNN('rnn_relu', ...)", RNN, "rnn", I, H, 2, "relu")
+    refuses("nn.RNN's nonlinearity is a cell of its own here: RNN('rnn', ...)", RNN, "rnn", I, H, 2, "tanh", True)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1, 1.0, 2.5, True, "half", float("nan")])
@@ -334,8 +397,9 @@ def test_a_bidirectional_stack_takes_no_step():
         (torch.randn(T, B, I).double(), "x must be torch.float32, as the weights, not torch.float64"),
         (torch.ones(T, B, I).long(), "x must be torch.float32, as the weights, not torch.int64"),
         (torch.empty(T, B, I, device="meta"), "x lies on meta, the weights on cpu; move one with .to(...)"),
-        (torch.randn(0, B, I), "x must have at least one step and one sequence, but has T=0, B=4"),
-        (torch.randn(T, 0, I), "x must have at least one step and one sequence, but has T=7, B=0"),
+        (torch.randn(0, B, I), "x must have at least one step, but has T=0, B=4"),
+        (torch.randn(0, 0, I), "x must have at least one step, but has T=0, B=0"),
+        (torch.randn(0, I), "x must have at least one step, but has T=0, B=1"),
         ([[0.0] * I], "x must be a tensor or a PackedSequence, not a list"),
     ],
 )

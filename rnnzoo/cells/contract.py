@@ -115,6 +115,7 @@ class Cell(nn.Module, metaclass=_CellMeta):
         if hasattr(state, "_fields") and state not in SUPPORTED_NODES:
             # by this name torch.export writes a state, and finds its class where the cell's module is imported
             _register_namedtuple(state, serialized_type_name=f"{state.__module__}.{state.__qualname__}")
+            torch.serialization.add_safe_globals([state])  # and a file of weights alone may hold one
 
     def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True):
         super().__init__()

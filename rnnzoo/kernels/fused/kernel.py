@@ -63,7 +63,9 @@ class Fused(LayerKernel):
             own = work.x.dtype if first else cell.like(work.x).dtype
             found = self._prepared(cell, own, dims, work.given(k), rows_of(work.layout))
             if isinstance(found, str):
-                return f"{name_of(kind(cell))}: {found}" if found != why_no_compiler() else found
+                if torch.compiler.is_compiling() or found == why_no_compiler():
+                    return found
+                return f"{name_of(kind(cell))}: {found}"
         return None
 
     def likely_why_not(self, work: Work) -> str | None:
