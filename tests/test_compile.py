@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import prune
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -188,3 +190,22 @@ def test_a_state_that_goes_in_has_a_name_to_be_saved_by(tmp_path):
 def test_lengths_are_refused_in_one_line():
     with pytest.raises(RnnZooError, match=r"torch\.export takes no lengths and no PackedSequence"):
         torch.export.export(RNN("gru", 4, 5), (X,), {"lengths": [6, 2, 3]})
+
+
+# ---- Other traces
+
+
+@pytest.mark.parametrize("T", [3, 90], ids=["short", "long"])  # which auto gives to different kernels
+@pytest.mark.parametrize("name", NAMES)
+def test_traces_of_other_kinds_give_what_the_call_gives(name, T):
+    rnn, x = RNN(name, 4, 5, 2), torch.randn(T, 3, 4)
+    wanted = rnn(x)[0]
+    torch.testing.assert_close(make_fx(lambda x: rnn(x)[0])(x)(x), wanted)
+    torch.testing.assert_close(torch.func.functionalize(lambda x: rnn(x)[0])(x), wanted)
+    torch.testing.assert_close(torch.jit.trace(rnn, x, check_trace=False)(x)[0], wanted)
+    with FakeTensorMode():
+        y = RNN(name, 4, 5, 2)(torch.randn(T, 3, 4))[0]
+        assert y.shape == wanted.shape
+        y.sum().backward()
+    y = RNN(name, 4, 5, 2, device="meta")(x.to("meta"))[0]
+    assert (y.shape, y.device.type) == (wanted.shape, "meta")

@@ -98,7 +98,7 @@ _SET_ASIDE: dict[tuple[str, Hashable], str] = {}  # with the reason
 def _alike(work: Work) -> Hashable:
     """What calls have in common of which a kernel can run all or none."""
     device = work.x.device.type
-    narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    narrow = torch.get_autocast_dtype(device) if device != "meta" and torch.is_autocast_enabled(device) else None
     cells = tuple((kind(cell), cell.input_size, cell.hidden_size, cell.like(work.x).dtype) for cell in work.cells)
     return device, work.x.dtype, narrow, torch.is_grad_enabled(), type(work.layout), cells
 

@@ -11,6 +11,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.all_at_once import why_not_all_at_once
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
+from rnnzoo.kernels.transforms import transforms
 
 RATE, STEP = 80.0, 0.014  # GFLOP/s, and ms of one step of one cell
 
@@ -116,6 +117,8 @@ class LinearScan(LayerKernel):
     name = "linear_scan"
 
     def why_not(self, work: Work) -> str | None:
+        if "Functionalize" in transforms():
+            return "it runs in no torch.func.functionalize"
         reason = self.likely_why_not(work)
         if reason is not None:
             return reason

@@ -125,7 +125,8 @@ def _why_not_here(work: Work) -> str | None:
 
 
 def _narrow(work: Work) -> bool:
-    return torch.is_autocast_enabled(work.x.device.type) or work.x.dtype == torch.bfloat16
+    autocast = not work.x.is_meta and torch.is_autocast_enabled(work.x.device.type)  # which knows no device "meta"
+    return autocast or work.x.dtype == torch.bfloat16
 
 
 def why_no_module(layers: states.Layers, known: Container[type[Cell]] = VENDORS) -> str | None:

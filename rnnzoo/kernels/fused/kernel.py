@@ -185,7 +185,7 @@ def rows_of(layout: Layout) -> int | None:
 
 
 def under_autocast(x: Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type)
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)  # which knows no device "meta"
 
 
 def narrowable(work: Work) -> bool:

@@ -165,7 +165,8 @@ def _scan_autograd(
 ) -> list[Tensor]:
     if forward_ad._current_level >= 0 and any(is_dual(a) for a in (u, *s, *constants)):
         raise RnnZooError(FORWARD)  # below autograd the tangent would be lost without a word
-    if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
+    # where something is to be kept, a graph that has its own backward asks for it
+    if not keep and torch.is_grad_enabled() and any(a.requires_grad for a in (u, *s, *constants)):
         origin = u if _program(key).plan.reads_input else Origin.apply(u)
         return list(_Scan.apply(key, len(s), sizes, u, origin, *s, *constants))
     with torch._C._AutoDispatchBelowAutograd():
