@@ -35,7 +35,7 @@ COMPILED = ("test_fused", "test_products")  # modules of tests of what is compil
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if NO_COMPILER:
         for item in items:
-            if item.path.name.startswith(COMPILED):
+            if item.path.name.startswith(COMPILED) or "compiler" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=NO_COMPILER))
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs a CUDA device, and torch finds none on this machine")

@@ -79,6 +79,7 @@ def consistent(rnn, **inputs):
 # ---- Layers that differ
 
 
+@pytest.mark.compiler
 def test_cells_and_sizes_differ_from_layer_to_layer():
     rnn = RNN(["lstm", "mingru"], I, [6, 4])
     assert (rnn.num_layers, rnn.hidden_size, rnn.output_size) == (2, (6, 4), 4)
@@ -209,6 +210,7 @@ def test_a_dilated_layer_is_many_sequences(T):
         torch.testing.assert_close([a[..., at * H : (at + 1) * H] for a in last], list(end))
 
 
+@pytest.mark.compiler
 def test_dilation_goes_with_everything_else():
     assert consistent(RNN("lstm", I, H, 3, dilation=[1, 2, 4])) == {"fused", "reference"}
     assert "linear_scan" not in consistent(RNN("mingru", I, H, dilation=2, bidirectional=True))
@@ -247,6 +249,7 @@ def test_a_reset_cuts_a_sequence_in_two(cell, kernel):
         torch.testing.assert_close(a[0], b[0])  # forwards nothing is left of hx
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("both", [False, True], ids=["forward", "both ways"])
 @pytest.mark.parametrize("cell", ["lstm", "mingru", ["gru", "mingru"]], ids=str)
 def test_resets_go_with_everything_else(cell, both):

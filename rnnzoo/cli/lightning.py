@@ -233,7 +233,6 @@ class ZooCLI(LightningCLI):
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
         check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]
-        self.model.check_data(self.datamodule)
         with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
             self.model.try_out()
             report, why_slow = self.model.report(), self.model.why_slow()

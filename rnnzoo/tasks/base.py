@@ -92,9 +92,6 @@ class Task(LightningModule):
         with torch.no_grad():
             self.rnn(x, **regular(self.rnn, x))
 
-    def check_data(self, data: Any) -> None:
-        """Raises RnnZooError where the settings of a data module contradict the model's."""
-
     def example_input(self) -> Tensor:
         """Something like what the RNN gets in a training step, for ``explain``."""
         shape = (32, 128) if self.rnn.batch_first else (128, 32)

@@ -100,12 +100,6 @@ class Forecaster(Task):
     def rnn(self) -> RNN:
         return self.model.rnn
 
-    def check_data(self, data: Any) -> None:
-        for name in ("horizon", "season"):
-            own, there = getattr(self.model, name), getattr(data, name, None)
-            if there is not None and own != there:
-                raise RnnZooError(f"model.{name} is {own}, but the data have {name}={there}: give both the same")
-
     def forward(self, past: Tensor) -> Tensor:
         """Quantiles (B, horizon, Q), rising, from the series' `past` (B, context + season), in the series' unit."""
         return self.model(past).sort(-1).values

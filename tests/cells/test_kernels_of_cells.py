@@ -8,6 +8,7 @@ from rnnzoo import RNN
 from rnnzoo.cells import list_cells
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("name", list_cells())
 def test_a_compiled_kernel_or_a_scan_runs_every_cell_and_the_class_says_where_fused_does_not(name):
     cls = list_cells()[name]

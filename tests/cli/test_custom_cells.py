@@ -103,6 +103,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch):
         del sys.modules[name]
 
 
+@pytest.mark.compiler
 def test_a_cell_of_at_most_twelve_lines_trains_by_the_installed_command(tmp_path, text_file):
     assert len(LEAKY.splitlines()) <= 12
     (tmp_path / "my_lab").mkdir()

@@ -43,6 +43,7 @@ def narrow_kernel():
     return "fused" if in_tiles() or "native" not in able else "native"
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("precision", "kernel"), [("bf16-mixed", narrow_kernel()), ("32-true", "fused")])
 def test_the_kernel_that_is_said_to_run_is_that_of_the_precision(zoo, text_file, precision, kernel):
     given = [*TINY_LM, f"--data.dataset={text_file}", "--model.hidden_size=96", "--trainer.max_steps=2", *BRIEF]
@@ -114,6 +115,7 @@ def test_the_suggested_prompt_survives_a_shell_whatever_the_text_begins_with(zoo
         assert answer.status == 0, answer.err
 
 
+@pytest.mark.compiler
 def test_make_demo_trains_on_the_king_james_text(tmp_path):
     command = ["make", "--no-print-directory", "-n", "demo"]
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}

@@ -37,9 +37,9 @@ def test_a_setting_without_effect_is_an_error(zoo, tmp_path, settings, says):
 
 def test_a_forecasters_horizon_and_season_must_be_those_of_its_data(zoo, series_file, tmp_path):
     given = ["fit", *TINY_FORECASTER, f"--data.dataset={series_file}", "--data.column=load"]
-    said = "model.horizon is 1, but the data have horizon=12: give both the same"
-    assert zoo(*given, "--model.horizon=1").complaint == said
-    assert "model.season is 7, but the data have season=24" in zoo(*given, "--model.season=7").complaint
+    said = "model.horizon is 1 but data.horizon is 12: they must be the same"
+    assert said in zoo(*given, "--model.horizon=1").complaint
+    assert "model.season is 7 but data.season is 24" in zoo(*given, "--model.season=7").complaint
     assert list(tmp_path.iterdir()) == []
 
 

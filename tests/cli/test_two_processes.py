@@ -17,6 +17,7 @@ def held_out(answer) -> float:
     return float(line.split(": ")[1].split(";")[0])
 
 
+@pytest.mark.compiler
 def test_a_language_model_reaches_on_two_processes_what_it_reaches_on_one(tmp_path, lm_run, text_file):
     given = [*TINY_LM, f"--data.dataset={text_file}", "--model.kernel=fused"]
     two = shell("fit", *given, *TWO, cwd=tmp_path)

@@ -145,6 +145,7 @@ def variational(cell):
     return VariationalDropout(cell, input_p=0.2, state_p=0.5)
 
 
+@pytest.mark.compiler
 def test_variational_dropout_of_inputs_is_for_every_cell():
     rnn = RNN("mingru", I, 50, transforms=lambda cell: VariationalDropout(cell, input_p=0.5), dtype=torch.float64)
     x = torch.ones(T, B, I, dtype=torch.float64)
@@ -278,6 +279,7 @@ def test_a_learned_initial_state_starts_as_the_cells_and_learns():
         torch.testing.assert_close(torch.stack(grads), each.sum(1))  # the sum over sequences
 
 
+@pytest.mark.compiler
 def test_transforms_of_transforms_keep_their_order():
     rnn = RNN("lstm", I, H, 2, transforms=[RecurrentDropout, variational, Zoneout, LearnedInitialState])
     kinds = [type(m).__name__ for m in rnn.layers[1][0].modules()]

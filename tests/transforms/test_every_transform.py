@@ -38,6 +38,7 @@ def _without_triton(monkeypatch):
     monkeypatch.delitem(KERNELS, "triton", raising=False)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("name", "cell"), PAIRS, ids=[f"{n} of {c}" for n, c in PAIRS])
 def test_a_transform_of_a_cell_is_a_cell(name, cell):
     make = TRANSFORMS[name]

@@ -28,6 +28,7 @@ def test_weights_are_dropped_in_training_alone_and_the_same_for_a_whole_sequence
         torch.testing.assert_close(twice, m @ m @ h[0, 0], rtol=1e-3, atol=1e-8)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("name", ["lstm", "mingru", "janet"])
 def test_every_kernel_drops_the_same_weights_under_one_seed(name):
     rnn = weight_drop(RNN(name, 3, 5, 2), 0.5, "weight_ih" if name == "mingru" else "weight_hh")
