@@ -24,15 +24,16 @@ from rnnzoo import RNN, RnnZooError, create
 from rnnzoo.cells import GatedCell, Hidden, LinearCell
 from rnnzoo.kernels.fingerprint import fingerprint
 from rnnzoo.kernels.fused import program
+from rnnzoo.kernels.triton import available
 from rnnzoo.transforms import Zoneout, weight_drop
 
 HERE = Path(__file__).parent
 
 
-def compared(rnn, x, **more):
-    """Outputs and gradients by `fused`, which must be those of the reference."""
+def compared(rnn, x, by="fused", **more):
+    """Outputs and gradients by a kernel, which must be those of the reference."""
     results = []
-    for kernel in ("fused", "reference"):
+    for kernel in (by, "reference"):
         rnn.kernel = kernel
         y, _ = rnn(x, **more)
         gradients = torch.autograd.grad(y.square().sum(), [*rnn.parameters()], allow_unused=True)
@@ -329,6 +330,23 @@ def test_a_trace_is_the_same_whatever_surrounds_the_call():
         inside(torch.randn(4, 2, 3))
     outside = RNN("ugrnn", 3, 6, kernel="fused")
     outside(torch.randn(4, 2, 3))[0].sum().backward()
+
+
+# ---- on a GPU, here in Triton's interpreter
+
+
+@pytest.mark.skipif(not available.installed(), reason="triton is not installed")
+def test_triton_remembers_cells_by_the_same_fingerprints():
+    rnn = layer(lambda self, wx, rh, s: Hidden(self.alpha * (wx + rh).tanh() / wx.shape[0]), {"alpha": 0.1})
+    x = torch.randn(2, 3, 3, dtype=torch.float64)
+    compared(rnn, x, by="triton")
+    type(rnn.layers[0][0]).alpha = 0.5
+    compared(rnn, x, by="triton")
+    compared(rnn, x[:, :2], by="triton")
+    tied, plain = (RNN("lstm", 5, 5, dtype=torch.float64) for _ in range(2))
+    tied.layers[0][0].weight_ih = tied.layers[0][0].weight_hh
+    for rnn in (tied, plain):
+        compared(rnn, torch.randn(2, 3, 5, dtype=torch.float64), by="triton")
 
 
 # ---- torch.compile
