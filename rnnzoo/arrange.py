@@ -12,6 +12,7 @@ from rnnzoo import states
 from rnnzoo.cells.contract import Cell
 from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.base import Work
+from rnnzoo.kernels.fingerprint import for_one_call
 from rnnzoo.kernels.layout import Dense, Packed, pack, pad
 from rnnzoo.transforms.recorded import Recorded
 from rnnzoo.transforms.resets import Resets
@@ -128,7 +129,7 @@ def begin(work: Work, draw: bool) -> Work:
     shared = {n: a for n, a in work.inputs.items() if n != RESETS}
     resets = work.inputs.get(RESETS)
     if resets is not None:
-        layers = [[Resets(cell) for cell in directions] for directions in layers]
+        layers = [[for_one_call(Resets(cell), cell) for cell in directions] for directions in layers]
     own = []
     for directions in layers:
         for d, cell in enumerate(directions):
@@ -144,7 +145,9 @@ def begin(work: Work, draw: bool) -> Work:
 
 def recorded(work: Work) -> Work:
     """`work` with cells that keep the states of all steps."""
-    return replace(work, layers=[[Recorded(cell) for cell in directions] for directions in work.layers])
+    return replace(
+        work, layers=[[for_one_call(Recorded(cell), cell) for cell in directions] for directions in work.layers]
+    )
 
 
 def all_states(arranged: Arranged) -> Any:

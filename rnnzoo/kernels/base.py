@@ -20,7 +20,8 @@ class Work:
 
     `x` is (T, B, I), or (N, I) where `layout` is packed; `hx` is in torch's shapes, its rows in the layout's order.
     `inputs` are what cells take besides x, laid out as x; `own`, where it is not empty, is that for each cell apart.
-    `connections` make of a layer's input and output what the next one gets; none means the output.
+    `connections` make of a layer's input and output what the next one gets; none means the output. `programs`, by the
+    id of a cell, are what a kernel found out about cells when it was asked, so that it need not look at them again.
     """
 
     layers: Sequence[Sequence[Cell]]
@@ -31,6 +32,7 @@ class Work:
     inputs: dict[str, Tensor] = field(default_factory=dict)
     own: Sequence[dict[str, Tensor]] = ()
     connections: Sequence[Callable[[Tensor, Tensor], Tensor]] = ()
+    programs: dict[int, Any] = field(default_factory=dict)
 
     def given(self, k: int) -> dict[str, Tensor]:
         """What the k-th of `cells` takes besides x."""

@@ -22,7 +22,7 @@ from torch import nn
 
 from rnnzoo import RNN, RnnZooError, create
 from rnnzoo.cells import GatedCell, Hidden, LinearCell
-from rnnzoo.kernels.fingerprint import fingerprint
+from rnnzoo.kernels.fingerprint import fingerprint, recognised
 from rnnzoo.kernels.fused import program
 from rnnzoo.kernels.triton import available
 from rnnzoo.transforms import Zoneout, weight_drop
@@ -162,13 +162,20 @@ def test_a_fingerprint_is_remembered_with_the_cell_and_dies_with_it():
 
 
 def test_derived_weights_cost_one_walk_and_not_one_a_call(monkeypatch):
-    from rnnzoo.kernels.fingerprint import recognised
-
     rnn = weight_drop(RNN("janet", 3, 5), 0.5)
     rnn.kernel = "fused"
     rnn(torch.randn(4, 2, 3))
     monkeypatch.setattr(recognised, "_taken", None)  # a walk would fail now
     rnn(torch.randn(4, 2, 3))
+
+
+def test_cells_around_a_cell_for_one_call_cost_no_walk_a_call(monkeypatch):
+    rnn, x, resets = RNN("janet", 3, 5, kernel="fused"), torch.randn(4, 2, 3), torch.zeros(4, 2)
+    for _ in range(2):
+        rnn(x, resets=resets)
+        rnn(x, return_states=True)
+        rnn(x, resets=resets, return_states=True)
+        monkeypatch.setattr(recognised, "_taken", None)  # a walk would fail now
 
 
 def test_modes_that_a_transform_reads_are_told_apart():

@@ -2,13 +2,16 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import torch
 
 from rnnzoo.cells.contract import CLASS_CHANGES, Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.kernels.fingerprint.objects import MEMORY
 from rnnzoo.kernels.fingerprint.walk import ROOTS, TooMuch, Walk
 
+C = TypeVar("C", bound=Cell)
 _KEPT = 4  # fingerprints a cell, so that what changes to and fro, as a mode does, costs no walk
 _MANY = 50  # fingerprints after which a cell's user is told
 _ROUNDS = 40  # of a walk: each but the last finds a name
@@ -36,6 +39,7 @@ class Memory:
         self.recent: list[Fingerprint] = []
         self.count = 0
         self.roots = ROOTS
+        self.around: dict[type, Memory] = {}  # of cells around this one that live for one call
         self.refusal: tuple[int, str] | None = None  # of what was seen at a time of CLASS_CHANGES
 
     def __deepcopy__(self, memo: Any) -> "Memory":
@@ -81,6 +85,13 @@ def remember_on(cell: Cell) -> Memory:
     if memory is None:
         vars(cell)[MEMORY] = memory = Memory()
     return memory
+
+
+def for_one_call(outer: C, inner: Cell) -> C:
+    """`outer`, a cell around `inner` that is made anew for every call: its fingerprints are kept with `inner`."""
+    if not torch.compiler.is_compiling():
+        vars(outer)[MEMORY] = remember_on(inner).around.setdefault(type(outer), Memory())
+    return outer
 
 
 def refuse(cell: Cell, reason: str) -> None:

@@ -30,6 +30,9 @@ LAID_OUT = 1e-6  # ms to lay out one number of a matrix, forward and backward
 START = 1.0  # ms of a call: less, but a trace and a compiler's run are to be made up for
 
 
+_NONE: Mapping[int, Prepared] = {}
+
+
 class Fused(LayerKernel):
     """C derived from a cell's ``step``, forward and backward, for any cell of row-wise arithmetic, reductions over
     the row and products with parameters. Compiled at the first run; lengths and batches never compile again.
@@ -66,6 +69,8 @@ class Fused(LayerKernel):
                 if torch.compiler.is_compiling() or found == why_no_compiler():
                     return found
                 return f"{name_of(kind(cell))}: {found}"
+            if not torch.compiler.is_compiling():
+                work.programs[id(cell)] = found
         return None
 
     def likely_why_not(self, work: Work) -> str | None:
@@ -98,10 +103,11 @@ class Fused(LayerKernel):
         return isinstance(error, BuildError)
 
     def run(self, work: Work) -> tuple[Tensor, Any]:
+        layer = partial(self.layer, programs=work.programs)
         if not under_autocast(work.x):
-            return super().run(work)
+            return run_stack(work, lambda cell, x, inputs, s: over_time(layer, cell, x, inputs, s, work.layout))
         device = work.x.device.type
-        layer = partial(self.layer, narrow=torch.get_autocast_dtype(device) if self._narrows(work) else None)
+        layer = partial(layer, narrow=torch.get_autocast_dtype(device) if self._narrows(work) else None)
         with torch.autocast(device, enabled=False):
             return run_stack(
                 unnarrowed(work), lambda cell, x, inputs, s: over_time(layer, cell, x, inputs, s, work.layout)
@@ -119,8 +125,11 @@ class Fused(LayerKernel):
         s: Any,
         layout: Layout,
         narrow: torch.dtype | None = None,
+        programs: Mapping[int, Prepared] = _NONE,
     ) -> tuple[Tensor, Any]:
-        found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs, rows_of(layout))
+        found: Prepared | str | None = programs.get(id(cell))
+        if found is None:
+            found = self._prepared(cell, x.dtype, 1 if isinstance(layout, Packed) else 2, inputs, rows_of(layout))
         if not isinstance(found, str) and found.whole:
             return self._scan(cell, found, [x, *inputs.values()], s, layout, narrow)
         u = cell.project(x, **inputs)

@@ -61,6 +61,7 @@ class Triton(fused.Fused):
             found = self._prepared(cell, own, x.dim() - 1, work.given(k), fused.rows_of(work.layout))
             if isinstance(found, str):
                 return f"{name_of(kind(cell))}: {found}"
+            work.programs[id(cell)] = found
             pieces = PROGRAMS[found.key].plan.pieces
             if pieces > _PIECES:
                 return f"{name_of(kind(cell))}: its step takes matrices to {pieces} pieces, and the most is {_PIECES}"
