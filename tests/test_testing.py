@@ -311,8 +311,8 @@ CAUGHT = [
     (StepsNotFromCoefficients, "a linear step equals its coefficients", "expected step to be a h + b, but h["),
     (
         CoefficientsOverTime,
-        "every kernel equals the reference",
-        "expected kernel 'linear_scan' on sequences of one length",
+        "a linear step equals its coefficients",
+        "expected coefficients of all steps at once to be those of each step",
     ),
     (
         ForgetsToInitialise,

@@ -100,6 +100,10 @@ def a_linear_step_equals_its_coefficients(case: Case) -> None:
     u = cell.project(case.x[0], **cut(case.inputs, 0))
     a, b = cell.coefficients(u)
     expect({"h": cell.step(u, case.state)[0]}, {"h": a * case.state[0] + b}, "expected step to be a h + b")
+    first = {"a": a.expand_as(case.state[0]), "b": b.expand_as(case.state[0])}
+    together = cell.coefficients(cell.project(case.x, **case.inputs))
+    whole = {n: c.expand(len(case.x), *case.state[0].shape)[0] for n, c in zip("ab", together, strict=True)}
+    expect(whole, first, "expected coefficients of all steps at once to be those of each step")
 
 
 @_check("for what the step reads but the state does not hold")
