@@ -47,7 +47,7 @@ from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFil
 from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import SampleText, digits, progress_bar
-from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, where_it_stands
+from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
 
 # imported: known by short names
 __all__ = ["CharTextData", "Forecaster", "LanguageModel", "LongMemoryData", "SequenceTask", "SeriesData", "ZooCLI"]
@@ -297,5 +297,6 @@ def run_lightning(command: str, args: list[str]) -> int:
     use_own_loader()
     args = configs_first(joined([shipped(a, before) for before, a in zip(["", *args], args, strict=False)]))
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
-    ZooCLI(command, args)
+    with no_interruption_lost():
+        ZooCLI(command, args)
     return 0

@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +26,29 @@ class Stopped(BaseException):
         self.signum, self.stands, self.checkpoint = signum, stands, checkpoint
 
 
+_EARLY: list[int] = []  # signals before the training's own handlers were there
+
+
+@contextmanager
+def no_interruption_lost() -> Iterator[None]:
+    """Has a Ctrl-C before the training raise KeyboardInterrupt as ever, and end the training before its first step
+    where that is swallowed: of an error in a finaliser, say, Python prints a line and goes on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may have handlers
+        return
+
+    def receive(signum: int, frame: FrameType | None) -> None:
+        _EARLY.append(signum)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, receive)
+    try:
+        yield
+    finally:
+        _EARLY.clear()
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
 class StopBetweenSteps(Callback):
     """Stops before the next training step once SIGINT or SIGTERM has come; a second one stops at once.
 
@@ -39,6 +64,7 @@ class StopBetweenSteps(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may have handlers
+        self.received = _EARLY[0] if _EARLY else None
         for signum in (signal.SIGINT, signal.SIGTERM):
             if signum == signal.SIGINT or not SLURMEnvironment.detect():
                 self._before[signum] = signal.signal(signum, self._receive)
