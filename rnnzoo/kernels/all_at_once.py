@@ -60,10 +60,13 @@ def _answer(cell: Cell, dtype: torch.dtype, about: Any) -> str | None:
 
 def _compared(cell: Cell, dtype: torch.dtype, about: Any) -> str | None:
     generator = torch.Generator().manual_seed(1)
+    # as wide as the weights, whatever autocast makes of it in the call
+    wide = cell.like(torch.empty(0, dtype=dtype)).dtype
+    dtype = wide if dtype.is_floating_point else dtype
     x = torch.zeros(_T, _B, cell.input_size, dtype=dtype)
     if x.is_floating_point():  # whole numbers may count something: 0 is always there
         x = torch.randn(x.shape, generator=generator).to(dtype)
-    inputs = {n: torch.ones(_T, _B, *shape, dtype=kind) for n, shape, kind in about}
+    inputs = {n: torch.ones(_T, _B, *shape, dtype=wide if kind.is_floating_point else kind) for n, shape, kind in about}
     values = {f"cell.{n}": a for n, a in real_values(cell).items()}
 
     def call(method: str, *args: Any, **kwargs: Any) -> Any:

@@ -102,7 +102,7 @@ def _why_not_here(work: Work) -> str | None:
     mode = VENDORS[kind(first)].mode
     sizes = None if rows is None else vendor.EVEN if rows[0] == rows[-1] else vendor.UNEVEN
     # one operation with a derivative of its own, where others are made of torch's
-    whole = x.is_cuda or (mode == "LSTM" and x.device.type == "cpu" and sizes != vendor.UNEVEN)
+    whole = x.device.type == "cuda" or (mode == "LSTM" and x.device.type == "cpu" and sizes != vendor.UNEVEN)
     around = transforms()
     if "Vmap" in around:
         return "torch has no rule for it under torch.func.vmap"
@@ -125,7 +125,9 @@ def _why_not_here(work: Work) -> str | None:
 
 
 def _narrow(work: Work) -> bool:
-    autocast = not work.x.is_meta and torch.is_autocast_enabled(work.x.device.type)  # which knows no device "meta"
+    autocast = work.x.device.type != "meta" and torch.is_autocast_enabled(
+        work.x.device.type
+    )  # which knows no device "meta"
     return autocast or work.x.dtype == torch.bfloat16
 
 

@@ -194,7 +194,7 @@ def rows_of(layout: Layout) -> int | None:
 
 
 def under_autocast(x: Tensor) -> bool:
-    return not x.is_meta and torch.is_autocast_enabled(x.device.type)  # which knows no device "meta"
+    return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)  # which knows no device "meta"
 
 
 def narrowable(work: Work) -> bool:

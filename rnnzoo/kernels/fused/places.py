@@ -27,10 +27,11 @@ def hold_places(module: fx.GraphModule, values: dict[str, Tensor], known: frozen
     """
     inputs = dict(zip([n for n in module.graph.nodes if n.op == "placeholder"], values, strict=False))
     read: set[str] = set()
+    known_sources: dict[fx.Node, set[fx.Node]] = {}
     for n in list(module.graph.nodes):
-        users = [user for user in n.users if operation(user) in _CHOOSING]
+        users = [u for u in n.users if operation(u) in _CHOOSING and not _sources(u, known_sources) <= inputs.keys()]
         chooses = users and isinstance(n.meta.get("val"), Tensor) and n.meta["val"].dtype in (torch.int64, torch.int32)
-        sources = _sources(n) if chooses else set()
+        sources = _sources(n, known_sources) if chooses else set()
         if not sources or not sources <= inputs.keys():
             continue
         read |= {inputs[source] for source in sources}
@@ -45,11 +46,12 @@ def hold_places(module: fx.GraphModule, values: dict[str, Tensor], known: frozen
         raise ReadsPlaces(frozenset(read))
 
 
-def _sources(node: fx.Node) -> set[fx.Node]:
-    """The nodes without inputs that a node is made of, but for numbers."""
-    if not node.all_input_nodes:
-        return {node} if node.op == "placeholder" else set()
-    return set().union(*map(_sources, node.all_input_nodes))
+def _sources(node: fx.Node, found: dict[fx.Node, set[fx.Node]]) -> set[fx.Node]:
+    """The graph's inputs that a node is made of; `found` remembers them."""
+    if node not in found:
+        own = {node} if node.op == "placeholder" else set()
+        found[node] = own.union(*(_sources(above, found) for above in node.all_input_nodes))
+    return found[node]
 
 
 def _evaluated(node: fx.Node, known: dict[fx.Node, Tensor]) -> Any:
