@@ -125,9 +125,7 @@ def _why_not_here(work: Work) -> str | None:
 
 
 def _narrow(work: Work) -> bool:
-    autocast = work.x.device.type != "meta" and torch.is_autocast_enabled(
-        work.x.device.type
-    )  # which knows no device "meta"
+    autocast = work.x.device.type != "meta" and torch.is_autocast_enabled(work.x.device.type)  # knows no "meta"
     return autocast or work.x.dtype == torch.bfloat16
 
 

@@ -71,7 +71,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell a process's memory")
-@pytest.mark.parametrize("kernel", ["fused", "native", "reference"])
+@pytest.mark.parametrize("kernel", [pytest.param("fused", marks=pytest.mark.compiler), "native", "reference"])
 def test_memory_falls(kernel):
     grown = []
     for every in (0, 50):
