@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from rnnzoo.cells.contract import Cell, LinearCell
 from rnnzoo.cells.registry import kind, name_of
@@ -16,7 +17,7 @@ from rnnzoo.kernels.transforms import transforms
 RATE, STEP = 80.0, 0.014  # GFLOP/s, and ms of one step of one cell
 
 
-class CompiledScan(torch.autograd.Function):
+class Scan(torch.autograd.Function):
     """h_t = a_t h_{t-1} + b_t over (T, B, H); its gradient is the same recurrence, from the end to the start.
 
     One autograd node: of T steps only a and h are kept. On a CPU a loop in place is the fastest form, and on a GPU
@@ -24,12 +25,31 @@ class CompiledScan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
-        if _by_triton(b):
+    def forward(ctx: Any, a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
+        h = _forward(a, b, h0)
+        ctx.save_for_backward(a, h, h0)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a, h, h0 = ctx.saved_tensors
+        # create_graph: who asks for it goes on to differentiate, which graphs of torch.compile cannot
+        again = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if _by_triton(h) and not again:
             from rnnzoo.kernels.triton import scan
 
-            return scan.forward(a, b, h0)
-        return _recur(a, torch.cat([b[:1] + a[:1] * h0, b[1:]]))
+            return scan.backward(a, h, h0, dh)
+        later, dh = torch.cat([a[1:], torch.zeros_like(a[:1])]).flip(0).conj(), dh.flip(0)
+        db = (linear_scan(later, dh, torch.zeros_like(h0)) if again else _recur(later, dh)).flip(0)
+        return db * torch.cat([h0[None], h[:-1]]).conj(), db, a[0].conj() * db[0]
+
+
+class TransformedScan(torch.autograd.Function):
+    """The same in the form that forward mode and torch.func ask for; torch takes longer to call it."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
+        return _forward(a, b, h0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -37,22 +57,7 @@ class CompiledScan(torch.autograd.Function):
         ctx.save_for_backward(a, output, h0)
         ctx.save_for_forward(a, output, h0)
 
-    @staticmethod
-    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        a, h, h0 = ctx.saved_tensors
-        again = torch.is_grad_enabled()  # create_graph: who asks for it goes on to differentiate
-        if _by_triton(h) and not again:
-            from rnnzoo.kernels.triton import scan
-
-            return scan.backward(a, h, h0, dh)
-        later, dh = torch.cat([a[1:], torch.zeros_like(a[:1])]).flip(0).conj(), dh.flip(0)
-        again = again and not torch.compiler.is_compiling()  # whose graphs have no second derivative
-        db = (Scan.apply(later, dh, torch.zeros_like(h0)) if again else _recur(later, dh)).flip(0)
-        return db * torch.cat([h0[None], h[:-1]]).conj(), db, a[0].conj() * db[0]
-
-
-class Scan(CompiledScan):
-    """The same with what torch.compile cannot look into: the derivative in forward mode, and torch.func.vmap."""
+    backward = Scan.backward
 
     @staticmethod
     def jvp(ctx: Any, da: Tensor | None, db: Tensor | None, dh0: Tensor | None) -> Tensor:
@@ -61,7 +66,7 @@ class Scan(CompiledScan):
         put = torch.zeros_like(h) if db is None else db
         if da is not None:
             put = put + da * torch.cat([h0[None], h[:-1]])
-        return Scan.apply(a, put, torch.zeros_like(h0) if dh0 is None else dh0)
+        return linear_scan(a, put, torch.zeros_like(h0) if dh0 is None else dh0)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *given: Tensor) -> tuple[Tensor, int]:
@@ -71,8 +76,22 @@ class Scan(CompiledScan):
             (a.movedim(d, at) if d is not None else a.unsqueeze(at).expand(*a.shape[:at], n, *a.shape[at:]))
             for a, d, at in zip(given, in_dims, (1, 1, 0), strict=True)
         ]
-        h = Scan.apply(*(a.flatten(at, at + 1) for a, at in zip(spread, (1, 1, 0), strict=True)))
+        h = linear_scan(*(a.flatten(at, at + 1) for a, at in zip(spread, (1, 1, 0), strict=True)))
         return h.unflatten(1, (n, -1)), 1
+
+
+def linear_scan(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
+    """h_t = a_t h_{t-1} + b_t, (T, B, H), in the form that suits what the call stands in."""
+    transformed = not torch.compiler.is_compiling() and (forward_ad._current_level >= 0 or transforms())
+    return (TransformedScan if transformed else Scan).apply(a, b, h0)
+
+
+def _forward(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
+    if _by_triton(b):
+        from rnnzoo.kernels.triton import scan
+
+        return scan.forward(a, b, h0)
+    return _recur(a, torch.cat([b[:1] + a[:1] * h0, b[1:]]))
 
 
 def _by_triton(b: Tensor) -> bool:
@@ -140,7 +159,7 @@ class LinearScan(LayerKernel):
         a, b = (self._fitted(name, c, cell, s.h, layout) for name, c in zip("ab", coefficients(u), strict=True))
         if isinstance(layout, Packed):  # behind its end a sequence keeps its state: h_t = 1 h_{t-1} + 0
             a, b = _padded(a, layout, 1.0), _padded(b, layout, 0.0)
-        h = (CompiledScan if torch.compiler.is_compiling() else Scan).apply(a, b, s.h)
+        h = linear_scan(a, b, s.h)
         last = type(s)(h[-1])
         if isinstance(layout, Packed):
             return cell.emit(type(s)(h[layout.places])), last

@@ -13,6 +13,7 @@ from rnnzoo import RNN, RnnZooError, from_torch, list_cells
 from rnnzoo.kernels import KERNELS
 from rnnzoo.kernels.fused import prepared
 from rnnzoo.kernels.fused.ops import PROGRAMS
+from rnnzoo.kernels.linear_scan import TransformedScan, linear_scan
 
 TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 NO_FORWARD = "it has no derivatives in forward mode"
@@ -184,9 +185,10 @@ def test_one_gradient_by_torch_func_is_torchs(name, lengths):
 
 
 def test_the_scan_has_its_derivatives_in_every_mode():
-    from rnnzoo.kernels.linear_scan import Scan
-
     for dtype in (torch.float64, torch.complex128):
         a, b, h = (torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in ((5, 2, 3), (5, 2, 3), (2, 3)))
-        assert torch.autograd.gradcheck(Scan.apply, (a, b, h), check_forward_ad=True, check_batched_grad=True)
-        assert torch.autograd.gradgradcheck(Scan.apply, (a, b, h))
+        assert torch.autograd.gradcheck(linear_scan, (a, b, h), check_forward_ad=True)
+        assert torch.autograd.gradcheck(
+            TransformedScan.apply, (a, b, h), check_forward_ad=True, check_batched_grad=True
+        )
+        assert torch.autograd.gradgradcheck(linear_scan, (a, b, h))
