@@ -25,7 +25,6 @@ from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
 from rnnzoo.cli.arguments import configs_first, joined, shipped, typed_settings, with_own_config
 from rnnzoo.cli.classes import import_class
 from rnnzoo.cli.from_checkpoint import DataSettings, bring_data, default_settings
-from rnnzoo.cli.messages import farewell, relative, say, warn
 from rnnzoo.cli.settings import MODE, PACKAGE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
@@ -45,6 +44,7 @@ from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
 from rnnzoo.training.gradients import WarnOfDeadParameters
+from rnnzoo.training.messages import farewell, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import SampleText, digits, progress_bar
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands

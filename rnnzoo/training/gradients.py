@@ -1,9 +1,8 @@
 """Parameters that nothing learns."""
 
-import sys
-
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from rnnzoo.training.messages import warn
 
 
 class WarnOfDeadParameters(Callback):
@@ -36,12 +35,7 @@ class WarnOfDeadParameters(Callback):
     def _warn(self, pl_module: LightningModule) -> None:
         names = [name for name, _ in pl_module.named_parameters() if name in self._waiting]
         if names:
-            _say(
-                f"rnnzoo: warning: no gradient reached {', '.join(names)} in the first {self._seen} steps;"
+            warn(
+                f"no gradient reached {', '.join(names)} in the first {self._seen} steps;"
                 " what no loss depends on is not learnt"
             )
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

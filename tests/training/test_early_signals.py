@@ -3,9 +3,11 @@
 import signal
 
 import pytest
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 
-from rnnzoo.training.stopping import StopBetweenSteps, no_interruption_lost
+from rnnzoo.training.checkpoints import LastCheckpoint
+from rnnzoo.training.stopping import StopBetweenSteps, Stopped, no_interruption_lost
 
 
 class Finalised:
@@ -27,3 +29,22 @@ def test_a_ctrl_c_that_a_finaliser_swallows_ends_the_training_before_its_first_s
 def test_a_ctrl_c_before_the_training_is_a_keyboard_interrupt_as_ever():
     with pytest.raises(KeyboardInterrupt), no_interruption_lost():
         signal.raise_signal(signal.SIGINT)
+
+
+class Interrupts(Callback):
+    def on_train_batch_end(self, *_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_trial_of_a_few_steps_that_is_stopped_leaves_nothing(tmp_path):
+    trainer = Trainer(
+        fast_dev_run=5,
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        callbacks=[Interrupts(), StopBetweenSteps(), LastCheckpoint()],
+        enable_progress_bar=False,
+    )
+    with pytest.raises(Stopped) as stopped:
+        trainer.fit(BoringModel())
+    assert stopped.value.checkpoint is None
+    assert not list(tmp_path.rglob("*"))
