@@ -32,7 +32,9 @@ NO_COMPILER = _why_no_compiler()
 COMPILED = ("test_fused", "test_products")  # modules of tests of what is compiled, and of nothing else
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _check_groups(config, items)
     if NO_COMPILER:
         for item in items:
             if item.path.name.startswith(COMPILED) or "compiler" in item.keywords:
@@ -42,6 +44,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(skip)
+
+
+def _check_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Raises where pytest-xdist does not keep a group on one worker: each would compile all that the group needs."""
+    if getattr(config.option, "loadgroup", False):  # in a worker
+        spread = [item for item in items if "xdist_group" in item.keywords and "@" not in item.nodeid]
+        if spread:
+            raise pytest.UsageError(
+                f"--dist loadgroup has no effect with pytest {pytest.__version__}: {spread[0].nodeid} is in no group"
+            )
 
 
 @pytest.hookimpl(wrapper=True)
