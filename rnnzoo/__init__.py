@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Description": "rnnzoo.description",
     "RNN": "rnnzoo.rnn",
     "RnnZooError": "rnnzoo.errors",
     "create": "rnnzoo.cells",
@@ -17,11 +18,12 @@ _HOME = {
     "register": "rnnzoo.cells",
     "to_torch": "rnnzoo.convert",
 }
-__all__ = ["RNN", "RnnZooError", "create", "from_torch", "list_cells", "register", "to_torch"]
+__all__ = ["RNN", "Description", "RnnZooError", "create", "from_torch", "list_cells", "register", "to_torch"]
 
 if TYPE_CHECKING:
     from rnnzoo.cells import create, list_cells, register
     from rnnzoo.convert import from_torch, to_torch
+    from rnnzoo.description import Description
     from rnnzoo.errors import RnnZooError
     from rnnzoo.rnn import RNN
 

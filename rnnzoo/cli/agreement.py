@@ -1,36 +1,34 @@
 """Whether a model, its data, the trainer and its callbacks fit together, asked before anything is made or written."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from torchmetrics import MetricCollection
 
-from rnnzoo import data as own_data
-from rnnzoo.cli.classes import import_class
+from rnnzoo.cli.classes import import_class, subclasses
 from rnnzoo.cli.complaints import no_such_metric
 from rnnzoo.errors import RnnZooError
 
-FROM_DATA = ("vocabulary", "scaling", "problem")  # what the command line hands from the data to the model
 SAME = ("horizon", "season")
 _AT_LEAST_ONE = ("accumulate_grad_batches", "val_check_interval", "check_val_every_n_epoch")
 
 
 def check_pair(model: Any, data: Any) -> None:
-    """Raises RnnZooError for data that a model cannot use; each is given as `class_path` and `init_args`."""
+    """Raises RnnZooError for data that a model cannot use; each is given as `class_path` and `init_args`.
+
+    What a data module does not say of itself before it reads its data is checked when it has.
+    """
     kind, source = import_class(model.class_path), import_class(data.class_path)
     settings, others = model.get("init_args") or {}, data.get("init_args") or {}
-    takes = inspect.signature(kind).parameters
-    for name in FROM_DATA:
-        wanted = name in takes and takes[name].default is inspect.Parameter.empty and not settings.get(name)
-        if wanted and not hasattr(source, name):
-            those = (getattr(own_data, n) for n in own_data.__all__ if n.endswith("Data"))
-            fit = [cls.__name__ for cls in those if hasattr(cls, name)]
-            raise RnnZooError(
-                f"{kind.__name__} needs the {name} of its data, which {source.__name__} has not;"
-                f" data that have it: {', '.join(fit)}"
-            )
+    provides = getattr(source, "provides", None)
+    missing = [name for name in getattr(kind, "needs", ()) if provides is not None and name not in provides]
+    if missing:
+        fit = [cls.__name__ for cls in subclasses(LightningDataModule) if {*missing} <= {*getattr(cls, "provides", ())}]
+        raise RnnZooError(
+            f"{kind.__name__} needs the {' and the '.join(missing)} of its data, which {source.__name__} has not; data"
+            f" that have it: {', '.join(fit)}"
+        )
     for name in SAME:
         mine, its = settings.get(name), others.get(name)
         if mine is not None and its is not None and mine != its:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from rnnzoo.cli.settings import shipped_configs
+from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks.checkpoints import read_checkpoint
 
 
@@ -38,6 +39,29 @@ def shipped(argument: str, before: str) -> str:
         if config.name == path.name:
             return f"{option}={config}" if equals else str(config)
     return argument
+
+
+def without_pretrained(args: list[str]) -> tuple[list[str], str | None]:
+    """`args` without ``--model.pretrained``, which any LightningModule takes, and its value."""
+    made: list[str] = []
+    value = None
+    todo = iter(args)
+    for argument in todo:
+        option, equals, given = argument.partition("=")
+        if option in ("--model.pretrained", "--model.init_args.pretrained"):
+            value = given if equals else next(todo, None)
+            if value is None or (not equals and value.startswith("--")):
+                raise RnnZooError(f"{option} needs a value: a checkpoint")
+            value = None if value in ("null", "None") else value
+        else:
+            made.append(argument)
+    return made, value
+
+
+def with_arguments_of(args: list[str]) -> list[str]:
+    """`args` with ``--model.optimizer_args.momentum`` for ``--model.optimizer.momentum``; cell, schedule too."""
+    pattern = re.compile(r"--model\.(?:init_args\.)?(optimizer|schedule|cell)\.(\w)")
+    return [pattern.sub(r"--model.\1_args.\2", argument, count=1) for argument in args]
 
 
 def typed_settings(given: list[str], group: str) -> set[str]:

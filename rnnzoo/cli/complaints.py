@@ -1,7 +1,6 @@
 """One line for what Lightning, jsonargparse, OmegaConf or YAML say of a user's settings."""
 
 import importlib
-import inspect
 import re
 import traceback
 from collections.abc import Iterator
@@ -12,12 +11,12 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
-from rnnzoo.cli.classes import import_class, subclasses
+from rnnzoo.cli.classes import import_class, parameters_of, subclasses
 from rnnzoo.cli.unknown import GROUPS, command, explain_unknown, option_without_value
 from rnnzoo.errors import did_you_mean
 
-_BASES = ("Task", "LightningDataModule", "Callback", "Logger", "Optimizer", "LRScheduler")
-_NOT_OURS_TO_SET = ("args", "kwargs", "params", "optimizer")
+_BASES = ("LightningModule", "LightningDataModule", "Callback", "Logger", "Optimizer", "LRScheduler")
+_NOT_OURS_TO_SET = ("args", "kwargs", "params", "description")
 _CLASS_PATH = r"class_path'?[=:] ?'([\w.]+)'"
 _UNION = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*?Given value: ?(.*?)( -|$)"
 
@@ -158,7 +157,9 @@ def _no_such_setting(path: str, setting: str, key: str) -> str:
             f"{key}.{setting} is given, but no class that has it: give a --config, {option}CLASS before it,"
             f" or class_path in a config ({those})"
         )
-    takes = [n for n in inspect.signature(import_class(path)).parameters if n not in _NOT_OURS_TO_SET]
+    cls = import_class(path)
+    theirs = () if issubclass(cls, LightningModule) else ("optimizer",)  # a schedule's, which Lightning gives
+    takes = [n for n in parameters_of(cls) if n not in (*_NOT_OURS_TO_SET, *theirs)]
     return f"{path} has no setting {setting!r}{did_you_mean(setting, takes)} it has: {', '.join(takes)}"
 
 
@@ -187,11 +188,6 @@ def _no_such_class(key: str, given: str, text: str) -> str:
 def _another_kind(key: str, path: str, base: str) -> str:
     cls = import_class(path)
     kind = "class" if isinstance(cls, type) else type(cls).__name__
-    if base == "Task" and isinstance(cls, type) and issubclass(cls, LightningModule):
-        return (
-            f"{key} {path!r} is a LightningModule, but not a rnnzoo.tasks.base.Task, which the command line trains:"
-            " derive it from Task, or train it by a Trainer of your own"
-        )
     return f"{key} {path!r} is a {kind}, but not a {base}"
 
 
@@ -208,7 +204,7 @@ def _explain_types(flat: str, key: str) -> str:
 
 
 def _shortened(value: str) -> str:
-    value = value.removesuffix(" Given value type:").strip()
+    value = value.partition("- Expected")[0].removesuffix(" Given value type:").strip()
     if not value:
         return "empty"
     return repr(value if len(value) <= 80 else value[:77] + "...")

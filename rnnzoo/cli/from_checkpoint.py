@@ -1,4 +1,4 @@
-"""The settings of the data, which a checkpoint brings along."""
+"""The settings of a run's model and data, which its checkpoints bring along."""
 
 import inspect
 import os
@@ -8,21 +8,25 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from rnnzoo import __version__
 from rnnzoo.cli.arguments import typed_settings
+from rnnzoo.cli.classes import import_class, parameters_of
 from rnnzoo.errors import RnnZooError
+from rnnzoo.tasks.checkpoints import task_name
 from rnnzoo.training.checkpoints import BestCheckpoint
 
 
-class DataSettings(Callback):
-    """Puts the settings of the data into each checkpoint.
+class RunSettings(Callback):
+    """Puts the settings of the model and of the data into each checkpoint.
 
     Args:
-        settings: "class_path" and "init_args".
-        defaults: of "init_args".
+        model: "class_path" and "init_args".
+        settings: of the data, likewise.
     """
 
-    def __init__(self, settings: dict[str, Any], defaults: dict[str, Any]) -> None:
-        self.settings = settings
+    def __init__(self, model: dict[str, Any], settings: dict[str, Any]) -> None:
+        self.model, self.settings = model, settings
+        defaults = default_settings(import_class(settings["class_path"]))
         self.files = [
             name
             for name, value in (settings.get("init_args") or {}).items()
@@ -33,7 +37,11 @@ class DataSettings(Callback):
         own = next((c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
         # from where the paths among them count, and how to get there from the checkpoint, should all have been moved
         folder = {"folder": os.getcwd(), "up": os.path.relpath(os.getcwd(), own or os.getcwd())}
-        checkpoint.setdefault("rnnzoo", {})["data"] = {**self.settings, "files": self.files, **folder}
+        about = checkpoint.setdefault("rnnzoo", {})
+        about["data"] = {**self.settings, "files": self.files, **folder}
+        about["model"] = self.model
+        about.setdefault("task", task_name(pl_module))  # a task says so itself, any other LightningModule does not
+        about.setdefault("version", __version__)
 
 
 def _is_file(name: str, value: str) -> bool:
@@ -44,8 +52,7 @@ def _is_file(name: str, value: str) -> bool:
 
 def default_settings(cls: type) -> dict[str, Any]:
     """The defaults of a class's arguments."""
-    parameters = inspect.signature(cls).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    return {name: p.default for name, p in parameters_of(cls).items() if p.default is not inspect.Parameter.empty}
 
 
 def bring_data(config: Namespace, content: dict[str, Any], path: str, given: list[str], own: bool) -> str | None:

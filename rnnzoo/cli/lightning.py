@@ -11,20 +11,30 @@ import os
 import signal
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from rnnzoo import data, tasks
 from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
-from rnnzoo.cli.arguments import configs_first, joined, shipped, typed_settings, with_own_config
-from rnnzoo.cli.classes import import_class
-from rnnzoo.cli.from_checkpoint import DataSettings, bring_data, default_settings
+from rnnzoo.cli.arguments import (
+    configs_first,
+    joined,
+    shipped,
+    typed_settings,
+    with_arguments_of,
+    with_own_config,
+    without_pretrained,
+)
+from rnnzoo.cli.classes import import_class, import_installed, with_import_paths
+from rnnzoo.cli.from_checkpoint import RunSettings, bring_data
 from rnnzoo.cli.settings import MODE, PACKAGE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
@@ -37,9 +47,11 @@ from rnnzoo.cli.trainer_settings import (
     without_effect,
     write_under_root,
 )
-from rnnzoo.data import CharTextData, LongMemoryData, SeriesData
+from rnnzoo.description import describe
 from rnnzoo.errors import RnnZooError
-from rnnzoo.tasks import Forecaster, LanguageModel, SequenceTask
+from rnnzoo.models.layers import Layers
+from rnnzoo.tasks import pretrained as weights
+from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
@@ -49,9 +61,6 @@ from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import SampleText, digits, progress_bar
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
 
-# imported: known by short names
-__all__ = ["CharTextData", "Forecaster", "LanguageModel", "LongMemoryData", "SequenceTask", "SeriesData", "ZooCLI"]
-
 DEFAULTS = PACKAGE / "defaults.yaml"
 
 
@@ -60,12 +69,12 @@ class ZooCLI(LightningCLI):
 
     def __init__(self, command: str, given: list[str]):
         self.command, self.given = command, given
-        args = with_own_config(given)
+        args, self.pretrained = without_pretrained(with_own_config(given))
         check_configs(args)
-        self.own_config = args is not given
+        self.own_config = len(args) > len(given)
         each: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(DEFAULTS)]}
         super().__init__(
-            model_class=Task,
+            model_class=LightningModule,
             datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -91,9 +100,7 @@ class ZooCLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
-        parser.link_arguments("data.scaling", "model.init_args.scaling", apply_on="instantiate")
-        parser.link_arguments("data.problem", "model.init_args.problem", apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.description", compute_fn=describe, apply_on="instantiate")
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
@@ -103,6 +110,8 @@ class ZooCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         model = config.get("model")
         settings = model.get("init_args", {}) if model else {}
+        if self.pretrained is not None and "pretrained" in settings:
+            settings["pretrained"], self.pretrained = self.pretrained, None
         resumed, pretrained = config.get("ckpt_path"), settings.get("pretrained")
         if resumed in ("best", "last", "hpc"):
             raise RnnZooError(f"ckpt_path must be a file here, not {resumed!r}: nothing has been trained yet")
@@ -118,21 +127,7 @@ class ZooCLI(LightningCLI):
                 raise RnnZooError(f"{self.command} needs a checkpoint: --ckpt_path <run>/checkpoints/best.ckpt")
             return
         content = read_checkpoint(path, argument)
-        if model.class_path.rpartition(".")[2] != content["rnnzoo"]["task"].rpartition(".")[2]:
-            raise RnnZooError(
-                f"{argument} {path!r} holds a {content['rnnzoo']['task']}, but the model is {model.class_path}"
-            )
-        saved = content["hyper_parameters"]
-        may_change: frozenset[str] = getattr(import_class(model.class_path), "may_change", frozenset())
-        given = {key: settings[key] for key in typed if key in settings}
-        given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
-        wrong = contradictions(saved, given, may_change)
-        if wrong:
-            raise RnnZooError(f"the command line contradicts {argument} {path!r}: {'; '.join(wrong)}")
-        fresh = may_change if argument == "model.pretrained" else frozenset()
-        for key, value in saved.items():
-            if key in settings and key not in typed and key not in fresh:
-                settings[key] = value
+        self._take_settings(content, settings, typed, path, argument)
         if resumed and (line := bring_data(config, content, path, self.given, self.own_config)):
             say(line)
         data = config.get("data")
@@ -145,6 +140,29 @@ class ZooCLI(LightningCLI):
         fixed = "vocabulary" in typed_settings(self.given, "data") if resumed else init.get("vocabulary")
         if target in init and not fixed:
             init[target] = str(path)
+
+    def _take_settings(self, content: dict[str, Any], settings: Any, typed: set[str], path: str, argument: str) -> None:
+        """Takes from a checkpoint the settings of the model that belong to its weights."""
+        model = self.config[self.config.subcommand].model
+        kind = import_class(model.class_path)
+        same = model.class_path.rpartition(".")[2] == content["rnnzoo"]["task"].rpartition(".")[2]
+        if not same and argument == "ckpt_path":
+            raise RnnZooError(
+                f"{argument} {path!r} holds a {content['rnnzoo']['task']}, but the model is {model.class_path}"
+            )
+        saved = content["hyper_parameters"] or (content["rnnzoo"].get("model") or {}).get("init_args") or {}
+        if not same:  # of another task: its layers alone
+            shared = {field.name for field in fields(Layers)}
+            saved = {name: value for name, value in saved.items() if name in shared}
+        may_change: frozenset[str] = getattr(kind, "may_change", frozenset())
+        given = {key: settings[key] for key in typed if key in settings}
+        given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
+        if wrong := contradictions(saved, given, may_change):
+            raise RnnZooError(f"the command line contradicts {argument} {path!r}: {'; '.join(wrong)}")
+        fresh = may_change if argument == "model.pretrained" else frozenset()
+        for key, value in saved.items():
+            if key in settings and key not in typed and key not in fresh:
+                settings[key] = value
 
     # ---- running
 
@@ -190,6 +208,11 @@ class ZooCLI(LightningCLI):
                 for line in farewell(Stopped(signum, *self._standing()), self.given):
                     say(line)
             raise SystemExit(128 + signum) from None
+        except (TypeError, AttributeError, KeyError, ValueError) as error:
+            kind, data = type(self.model), type(self.datamodule)
+            if not isinstance(error, RnnZooError) and not kind.__module__.startswith("rnnzoo."):
+                error.add_note(f"{kind.__name__} ran on batches of {data.__name__}: does it take what these are?")
+            raise
 
     def _standing(self) -> tuple[str, str | None]:
         """Where a run stands that was stopped in the middle of something, and its last checkpoint."""
@@ -209,8 +232,7 @@ class ZooCLI(LightningCLI):
         if self.command == "fit" and config.get("enable_checkpointing") is not False and not bare:
             self._dump_config()
             data = self.config_dump["data"]
-            settings = DataSettings(data, default_settings(import_class(data["class_path"])))
-            callbacks = [*callbacks, settings, BestCheckpoint(), LastCheckpoint()]
+            callbacks = [*callbacks, RunSettings(self.config_dump["model"], data), BestCheckpoint(), LastCheckpoint()]
         try:
             trainer = super()._instantiate_trainer(config, callbacks)
         except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
@@ -233,10 +255,14 @@ class ZooCLI(LightningCLI):
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
         check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]
+        if not isinstance(self.model, Task):
+            if self.pretrained is not None and not self.config[self.command].ckpt_path:
+                weights.load_matching(self.model, self.pretrained)
+            return
         with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
             self.model.try_out()
             report, why_slow = self.model.report(), self.model.why_slow()
-        if isinstance(self.datamodule, CharTextData | SeriesData | LongMemoryData):
+        if getattr(self.datamodule, "shares_out", False):
             self.datamodule.train_dataloader()
             self.datamodule.val_dataloader()
         say(report)
@@ -263,7 +289,11 @@ class ZooCLI(LightningCLI):
         if not any(name.startswith("test") for name in metrics):  # limit_test_batches=0
             say(f"checkpoint: {where}")
             return
-        for line in self.model.closing_lines(metrics, self.datamodule, where):
+        if isinstance(self.model, Task):
+            lines = self.model.closing_lines(metrics, self.datamodule, where)
+        else:
+            lines = suggestions.of_any(metrics, where, self.model)
+        for line in lines:
             say(line)
             if best is None and line.startswith("checkpoint: "):
                 break
@@ -295,6 +325,11 @@ def run_lightning(command: str, args: list[str]) -> int:
     warnings.filterwarnings("ignore", ".*LightningCLI's args parameter.*")  # sys.argv is for the other processes
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     use_own_loader()
+    for package in (tasks, data):  # known by short names once they are imported
+        for name in package.__all__:
+            getattr(package, name)
+    import_installed()
+    args = with_arguments_of(with_import_paths(args))
     args = configs_first(joined([shipped(a, before) for before, a in zip(["", *args], args, strict=False)]))
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
     with no_interruption_lost():

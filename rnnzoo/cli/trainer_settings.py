@@ -4,6 +4,7 @@ import inspect
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -14,11 +15,12 @@ from lightning.pytorch.callbacks import Checkpoint
 from rnnzoo.cli.arguments import typed_settings
 from rnnzoo.cli.classes import import_class
 from rnnzoo.errors import RnnZooError
+from rnnzoo.training.optimizers import Optimization
 
 _DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "sync_batchnorm")
 _BAREBONES = ("logger", "enable_checkpointing", "enable_progress_bar", "log_every_n_steps", "enable_model_summary")
 _TRAINING = {  # what is for `fit` alone
-    "model": ("learning_rate", "weight_decay", "schedule"),
+    "model": tuple(field.name for field in fields(Optimization)),
     "data": ("stride",),
     "trainer": (
         *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches"),

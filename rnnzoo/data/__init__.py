@@ -10,15 +10,25 @@ _HOME = {
     "CharTextData": "rnnzoo.data.text",
     "Examples": "rnnzoo.data.examples",
     "LongMemoryData": "rnnzoo.data.long_memory",
+    "SequenceBatch": "rnnzoo.data.examples",
     "SeriesData": "rnnzoo.data.series",
     "StreamBatch": "rnnzoo.data.streams",
     "Vocabulary": "rnnzoo.data.vocabulary",
     "Window": "rnnzoo.data.windows",
 }
-__all__ = ["CharTextData", "Examples", "LongMemoryData", "SeriesData", "StreamBatch", "Vocabulary", "Window"]
+__all__ = [
+    "CharTextData",
+    "Examples",
+    "LongMemoryData",
+    "SequenceBatch",
+    "SeriesData",
+    "StreamBatch",
+    "Vocabulary",
+    "Window",
+]
 
 if TYPE_CHECKING:
-    from rnnzoo.data.examples import Examples
+    from rnnzoo.data.examples import Examples, SequenceBatch
     from rnnzoo.data.long_memory import LongMemoryData
     from rnnzoo.data.series import SeriesData
     from rnnzoo.data.streams import StreamBatch

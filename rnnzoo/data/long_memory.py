@@ -12,6 +12,7 @@ from rnnzoo.data.generated import GENERATED, GeneratedExamples
 from rnnzoo.data.pictures import HUB, PictureExamples, Pictures, digits, mnist
 from rnnzoo.data.sharing import Fetched, in_order, shuffled
 from rnnzoo.data.splits import PARTS, check_parts, cut, own_splits
+from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError, did_you_mean
 
 Problem = Literal["adding", "copying", "temporal_order", "digits", "permuted_digits", "mnist", "permuted_mnist"]
@@ -49,6 +50,7 @@ class LongMemoryData(LightningDataModule):
         RnnZooError: for whatever is wrong with an argument or the pictures, where it is first used.
     """
 
+    provides: ClassVar = ("input_size", "classes", "answers", "constant")  # what its description has
     shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
 
     def __init__(
@@ -106,6 +108,11 @@ class LongMemoryData(LightningDataModule):
         part = self._load()["train"]
         size = part.pixels.shape[1] // part.length
         return {"input_size": size, "classes": int(part.classes.max()) + 1, "answers": 1, "constant": 0.0}
+
+    @property
+    def description(self) -> Description:
+        """What a task has to know, `problem`."""
+        return Description(source=type(self).__name__, **self.problem)
 
     def setup(self, stage: str | None = None) -> None:
         self._load()

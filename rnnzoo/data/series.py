@@ -13,6 +13,7 @@ from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_splits
 from rnnzoo.data.values import check_times, choose_column, read_values, resolution
 from rnnzoo.data.windows import Window, Windows
+from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 
 
@@ -51,6 +52,7 @@ class SeriesData(LightningDataModule):
         RnnZooError: for whatever is wrong with an argument or the series, where it is first used.
     """
 
+    provides: ClassVar = ("scaling", "horizon", "season")  # what its description has
     shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
 
     def __init__(
@@ -135,6 +137,11 @@ class SeriesData(LightningDataModule):
                 f"too coarse for differences of {seasonal_error:g} from a season before; subtract a constant from it"
             )
         return {"mean": mean, "std": std, "seasonal_error": seasonal_error}
+
+    @property
+    def description(self) -> Description:
+        """What a task has to know: scaling, horizon and season; reads the series, as `scaling`."""
+        return Description(source=type(self).__name__, scaling=self.scaling, horizon=self.horizon, season=self.season)
 
     def setup(self, stage: str | None = None) -> None:
         self._load()

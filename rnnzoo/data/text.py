@@ -18,6 +18,7 @@ from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, check_parts, cut, own_splits
 from rnnzoo.data.streams import StreamBatch, Streams
 from rnnzoo.data.vocabulary import Vocabulary, code_points, list_unknown, read_vocabulary
+from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class CharTextData(LightningDataModule):
         RnnZooError: for whatever is wrong with an argument or the text, where it is first used.
     """
 
+    provides: ClassVar = ("vocabulary",)  # what its description has
     shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
 
     def __init__(
@@ -103,6 +105,11 @@ class CharTextData(LightningDataModule):
     def vocabulary(self) -> list[str]:
         """The characters in the order of their ids; reads the text, and can be asked for before `setup`."""
         return self._load()[2].characters
+
+    @property
+    def description(self) -> Description:
+        """What a task has to know: the vocabulary; reads the text, and can be asked for before `setup`."""
+        return Description(source=type(self).__name__, vocabulary=self.vocabulary)
 
     def setup(self, stage: str | None = None) -> None:
         self._load()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnzoo.description import of_hyper_parameters
 from rnnzoo.errors import RnnZooError
 
 SHOWN = 5  # characters named in a message
@@ -99,7 +100,7 @@ def read_vocabulary(path: str, name: str) -> Vocabulary:
             f"{name}={path!r} is not a checkpoint, or a truncated one; give one of a language model"
         ) from error
     held = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    characters = held.get("vocabulary") if isinstance(held, dict) else None
+    characters = of_hyper_parameters(held).vocabulary if isinstance(held, dict) else None
     if not isinstance(characters, list | tuple):
         raise RnnZooError(f"{name}={path!r} holds no vocabulary; give a checkpoint of a character language model")
     return Vocabulary(characters)

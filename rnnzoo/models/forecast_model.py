@@ -1,14 +1,13 @@
 """The past of a series in, quantiles of its next steps out, all at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnnzoo.cells.contract import at_least_one
 from rnnzoo.models.regular import regular
-from rnnzoo.rnn import RNN, check_dropout
+from rnnzoo.rnn import RNN
 
 
 class ForecastModel(nn.Module):
@@ -23,43 +22,33 @@ class ForecastModel(nn.Module):
     What a cell takes besides x is `regular`.
 
     Args:
-        cell: a cell's registered name or import path.
-        hidden_size: features of the hidden state.
-        num_layers: cells on top of each other.
-        dropout: between layers and before the head; in [0, 1).
-        kernel: what runs the RNN.
+        rnn: batch_first, over one feature.
         horizon: steps to forecast.
         season: steps after which the series resembles itself; 1 for a series without a season.
         level: steps whose mean difference is the shift.
         quantiles: to forecast, each in (0, 1).
         scale: what counts as one unit of difference, in the series' own.
-        constants: the cell's own arguments, and further ones of the RNN.
+        dropout: before the head; in [0, 1).
     """
 
     def __init__(
         self,
-        cell: str,
+        rnn: RNN,
         *,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        kernel: str,
         horizon: int,
         season: int,
         level: int,
         quantiles: Sequence[float],
         scale: float,
-        **constants: Any,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.horizon, self.season, self.level = horizon, season, level
         for name in ("horizon", "season", "level"):
             at_least_one(name, getattr(self, name))
-        check_dropout(dropout)
-        between = dropout if num_layers > 1 else 0.0
-        self.rnn = RNN(cell, 1, hidden_size, num_layers, batch_first=True, dropout=between, kernel=kernel, **constants)
+        self.rnn = rnn
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.rnn.output_size, horizon * len(quantiles))
+        self.head = nn.Linear(rnn.output_size, horizon * len(quantiles))
         self.scale = scale
 
     def forward(self, past: Tensor) -> Tensor:

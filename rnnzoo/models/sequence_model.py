@@ -1,65 +1,77 @@
-"""A sequence in, the answers of its last steps out."""
+"""Sequences of numbers or tokens in, an answer to each sequence, to its last steps or to every step out."""
 
-from typing import Any
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
-from rnnzoo.cells.contract import at_least_one
+from rnnzoo.errors import RnnZooError
 from rnnzoo.models.regular import regular
-from rnnzoo.rnn import RNN, check_dropout
+from rnnzoo.rnn import RNN
 
 
 class SequenceModel(nn.Module):
-    """An RNN and a linear head on what it says in the last steps. What a cell takes besides x is `regular`.
+    """An RNN and a linear head on what it says. What a cell takes besides x is `regular`, unless it is given.
+
+    The answer to a whole sequence reads the forward direction at the sequence's last step, and the backward one, where
+    there is one, at its first: each has seen all of it there.
 
     Args:
-        input_size: I, features of a step.
+        rnn: batch_first; over the features of a step, or over a token's embedding.
         outputs: O, of an answer: a number, or the logits of its classes.
-        cell: a cell's registered name or import path.
-        answers: A, of the last so many steps.
-        hidden_size: features of the hidden state.
-        num_layers: cells on top of each other.
-        dropout: between layers and before the head; in [0, 1).
-        kernel: what runs the RNN.
-        checkpoint_every: in training, keep of every so many steps only the state they start from.
-        constants: the cell's own arguments, and further ones of the RNN.
-
-    Raises:
-        RnnZooError: an argument that the RNN cannot take.
+        answers: A, of a sequence's last so many steps; 0 for every step.
+        vocabulary_size: of tokens, which are embedded; None for steps of numbers.
+        dropout: on embeddings and before the head; in [0, 1).
     """
 
     def __init__(
         self,
-        input_size: int,
+        rnn: RNN,
         outputs: int,
-        cell: str,
         *,
         answers: int = 1,
-        hidden_size: int,
-        num_layers: int = 1,
+        vocabulary_size: int | None = None,
         dropout: float = 0.0,
-        kernel: str = "auto",
-        checkpoint_every: int | None = None,
-        **constants: Any,
     ):
         super().__init__()
-        self.answers = at_least_one("answers", answers)
-        check_dropout(dropout)
-        self.rnn = RNN(
-            cell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,
-            kernel=kernel,
-            checkpoint_every=checkpoint_every,
-            **constants,
-        )
+        if answers < 0:
+            raise RnnZooError(f"answers must be 0, one at every step, or more, not {answers}")
+        self.answers, self.rnn = answers, rnn
+        self.embedding = None if vocabulary_size is None else nn.Embedding(vocabulary_size, rnn.input_size)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.rnn.output_size, outputs)
+        self.head = nn.Linear(rnn.output_size, outputs)
+        dense = rnn.output_size != 2 * self._last_size()  # its halves are no directions
+        self._both = rnn.bidirectional and answers == 1 and not dense
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The answers (B, A, O) to sequences x (B, T, I)."""
-        y, _ = self.rnn(x, **regular(self.rnn, x))
-        return self.head(self.dropout(y[:, -self.answers :]))
+    def _last_size(self) -> int:
+        size = self.rnn.hidden_size
+        return size if isinstance(size, int) else size[-1]
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None, inputs: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The answers to x.
+
+        Args:
+            x: (B, T, I), or tokens (B, T).
+            lengths: (B,) int64: the steps of each sequence; T by default. What lies behind them has no effect.
+            inputs: what the cell takes besides x, by name: (B, T, ...).
+
+        Returns:
+            (B, A, O); for answers at every step (B, T, O), where those behind a sequence's end mean nothing.
+        """
+        if self.embedding is not None:
+            x = self.dropout(self.embedding(x))
+        beside = {**regular(self.rnn, x), **(inputs or {})}
+        y, _ = self.rnn(x, lengths=lengths, **beside)
+        if self._both:
+            half = y.shape[-1] // 2
+            last = y[:, -1, :half] if lengths is None else _at(y[..., :half], lengths[:, None] - 1)[:, 0]
+            y = torch.cat([last, y[:, 0, half:]], -1)[:, None]
+        elif self.answers:
+            steps = torch.arange(-self.answers, 0, device=y.device)
+            y = y[:, -self.answers :] if lengths is None else _at(y, (lengths[:, None] + steps).clamp(min=0))
+        return self.head(self.dropout(y))
+
+
+def _at(y: Tensor, steps: Tensor) -> Tensor:
+    """y (B, T, H) at the steps (B, A)."""
+    return y.gather(1, steps[..., None].expand(-1, -1, y.shape[-1]))

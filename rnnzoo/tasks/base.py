@@ -1,65 +1,122 @@
-"""What every task shares: the optimizer and its schedule, losses and metrics, and what a checkpoint says of itself."""
+"""What every task shares: settings, optimizer, losses and metrics, and what a checkpoint says of itself."""
 
+import copy
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
-from torchmetrics import MetricCollection
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric, MetricCollection
 
 from rnnzoo import __version__
 from rnnzoo.cells.contract import Cell
-from rnnzoo.cells.registry import check_constants, find, kind, name_of
-from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.cells.registry import kind, name_of
+from rnnzoo.description import Description, described
+from rnnzoo.errors import RnnZooError
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
+from rnnzoo.tasks import pretrained as weights
+from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.means import ExactMean
+from rnnzoo.tasks.settings import Settings
 from rnnzoo.training.progress import digits
 from rnnzoo.transforms.gates import bare
 
-Schedule = Literal["one_cycle", "cosine", "constant"]
+EVALUATED = ("val", "test")
+
+
+@dataclass
+class Judged:
+    """What a task says of a batch.
+
+    Args:
+        loss: the mean over the items of this batch, to be minimised; 0 where it has none.
+        count: how many items these are.
+        means: figures to log beside the loss, by name: each a mean over the same items, or (mean, its own count).
+        answers: (prediction, target), over the items that have one, for the metrics; None where there are none.
+    """
+
+    loss: Tensor
+    count: Tensor
+    means: Mapping[str, Tensor | tuple[Tensor, Tensor]] = field(default_factory=dict)
+    answers: tuple[Tensor, Tensor] | None = None
 
 
 class Task(LightningModule):
-    """The base of the LightningModules: AdamW on a schedule, a loss, and torchmetrics, all named alike.
+    """The base of the LightningModules: recurrent layers, an optimizer on a schedule, a loss and metrics, named alike.
 
-    A task logs ``train_loss`` per step, and ``val_loss``, ``test_loss`` and its own metrics per epoch. Gradients are
-    clipped by the Trainer (``gradient_clip_val``).
+    A task of one's own says what it `needs` of its data, makes a `model` around ``self.settings.rnn(input_size)``, and
+    defines ``judge``; ``metrics`` and ``means`` where there is more to log than the loss, ``predict_step`` where there
+    is something to predict. It logs ``train_loss`` per step, and ``val_loss``, ``test_loss`` and its own figures per
+    epoch. Gradients are clipped by the Trainer (``gradient_clip_val``).
 
     Args:
-        learning_rate: the highest of the schedule.
-        weight_decay: AdamW's.
-        schedule: of the learning rate over the whole run: "one_cycle" (Smith & Topin 2018), "cosine" or "constant".
+        description: of the data; what a data module has as ``description``, given by the command line.
+        pretrained: a checkpoint whose weights to start from, those that fit.
+        settings: of the recurrent layers and their training, `rnnzoo.tasks.Settings`.
 
     Raises:
-        RnnZooError: a learning rate or weight decay out of range, or an unknown schedule.
+        RnnZooError: a setting out of range, a name that there is not, or data that lack what the task needs.
     """
 
-    may_change: ClassVar[frozenset[str]] = frozenset({"learning_rate", "weight_decay", "schedule", "kernel", "dropout"})
+    needs: ClassVar[tuple[str, ...]] = ()
+    means: ClassVar[tuple[str, ...]] = ()
+    by_token: ClassVar[tuple[str, ...]] = ("model.embedding.weight",)  # parameters with a row for each token
+    example_config: ClassVar[str | None] = None
+    older_description: ClassVar[str | None] = None
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("optimizer", "optimizer_args", "learning_rate", "weight_decay", "no_decay", "layer_decay"),
+            *("schedule", "schedule_args", "warmup", "freeze", "kernel", "dropout", "checkpoint_every"),
+        }
+    )
 
-    def __init__(self, *, learning_rate: float, weight_decay: float, schedule: Schedule):
+    def __init__(self, description: Description | None = None, *, pretrained: str | None = None, **settings: Any):
         super().__init__()
-        if not learning_rate > 0:
-            raise RnnZooError(f"learning_rate must be above 0, not {learning_rate}")
-        if not weight_decay >= 0:
-            raise RnnZooError(f"weight_decay must be 0 or more, not {weight_decay}")
-        if schedule not in get_args(Schedule):
-            raise RnnZooError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}")
-        self.learning_rate, self.weight_decay, self.schedule = learning_rate, weight_decay, schedule
-        self.losses = MetricCollection(
-            {f"{stage}_loss": ExactMean() for stage in ("val", "test")}, compute_groups=False
-        )
-        self._fresh: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
+        older = self.older_description
+        if older is not None and older in settings:
+            value = settings[older]  # no function may get settings but Settings: the command line reads it here
+            del settings[older]
+            description = described(value, older)
+        self.settings = Settings(**settings)
+        self.description = described(description, self.older_description)
+        self.description.require(self.needs, type(self).__name__)
+        self.pretrained = pretrained
+        self.save_hyperparameters(ignore=["pretrained", "rnn_args"])
+        self.hparams.update({**self.settings.values(), "description": self.description.to_json()})
+        self._hparams_initial = copy.deepcopy(self.hparams)
+        names = ["loss", *self.means]
+        figures: dict[str, Any] = {f"{stage}_{name}": ExactMean() for stage in EVALUATED for name in names}
+        own = self.metrics()
+        figures |= {f"{stage}_{name}": own[name].clone() for stage in EVALUATED for name in own}
+        self.figures = MetricCollection(figures, compute_groups=False)
+        self._own = tuple(own)
+        self._fresh: list[dict[str, Any]] | None = None
+
+    # ---- what a task defines
+
+    def judge(self, batch: Any, stage: str) -> Judged:
+        """The loss and the answers of a batch in `stage`: "train", "val" or "test"."""
+        raise RnnZooError(f"{type(self).__name__} must define judge(batch, stage)")
+
+    def metrics(self) -> dict[str, Metric]:
+        """Metrics of torchmetrics by name, which get the answers; made before the model, from the description."""
+        return {}
 
     @property
     def rnn(self) -> RNN:
         """The recurrent layers."""
-        raise RnnZooError(f"{type(self).__name__} must define rnn")
+        found = next((module for module in self.modules() if isinstance(module, RNN)), None)
+        if found is None:
+            raise RnnZooError(f"{type(self).__name__} has no RNN: make one by self.settings.rnn(input_size)")
+        return found
+
+    # ---- what it says of itself
 
     def report(self) -> str:
         """One line: which cell, how large, and which kernel runs it."""
@@ -67,10 +124,10 @@ class Task(LightningModule):
         x = self.example_input()
         explanation = rnn.explain(x, **regular(rnn, x))
         cell = name_of(kind(bare(rnn._cells[0][0])))
-        weights = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        count = sum(p.numel() for p in self.parameters() if p.requires_grad)
         threads = f"{torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
         return (
-            f"{cell}, {rnn.num_layers} x {rnn.hidden_size} units, {weights:,} parameters in all;"
+            f"{cell}, {rnn.num_layers} x {rnn.hidden_size} units, {count:,} parameters in all;"
             f" runs by kernel {explanation.chosen!r} on {threads}"
         )
 
@@ -97,37 +154,49 @@ class Task(LightningModule):
         shape = (32, 128) if self.rnn.batch_first else (128, 32)
         return torch.zeros(*shape, self.rnn.input_size, device=self.device, dtype=self.dtype)  # type: ignore[arg-type]
 
-    def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
+    def reached(self, metrics: Mapping[str, float]) -> list[str]:
+        """What to print of the held-out figures: a line each."""
+        tested = sorted((name.removeprefix("test_"), v) for name, v in metrics.items() if name.startswith("test_"))
+        return [f"held-out {name}: {digits(value)}" for name, value in tested]
+
+    def suggest(self, data: Any, checkpoint: str) -> list[str]:
+        """Commands of this task's own to try next."""
+        return [suggestions.predict(checkpoint)] if "predict_step" in vars(type(self)) else []
+
+    def closing_lines(self, metrics: Mapping[str, float], data: Any, checkpoint: str) -> list[str]:
         """What the command line prints after a run: what was reached, where the checkpoint lies, what to try next."""
-        tested = sorted((name, value) for name, value in metrics.items() if name.startswith("test"))
-        reached = ", ".join(f"{name} {digits(value)}" for name, value in tested)
-        return [f"held-out: {reached}", f"checkpoint: {checkpoint}"]
+        commands = [
+            *self.suggest(data, checkpoint),
+            suggestions.more(self.trainer, checkpoint),
+            suggestions.another_cell(self, checkpoint, data),
+        ]
+        return [*self.reached(metrics), f"checkpoint: {checkpoint}", "", "Try next:", *(f"  {c}" for c in commands)]
 
     # ---- optimizer and schedule
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        eps = max(1e-8, torch.finfo(self.dtype).tiny)  # type: ignore[arg-type]  # 1e-8 is zero to a float16, 0/0 NaN
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, eps=eps)
-        scheduler = self._scheduler(optimizer)
-        groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-        self._fresh = (dict(scheduler.state_dict()), groups)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    def setup(self, stage: str) -> None:
+        self.start_from_pretrained()
+        self.settings.freeze_(self)
 
-    def _scheduler(self, optimizer: Optimizer) -> LRScheduler:
-        if self.schedule == "constant":
-            return LambdaLR(optimizer, _constant)
-        steps = self.trainer.estimated_stepping_batches
-        if steps == float("inf") or steps < 1:
-            raise RnnZooError(
-                f"schedule={self.schedule!r} needs to know where the run ends: set trainer.max_epochs or"
-                f" trainer.max_steps (now {self.trainer.max_epochs} and {self.trainer.max_steps}),"
-                " or schedule='constant'"
-            )
-        if self.schedule == "cosine":
-            return CosineAnnealingLR(optimizer, T_max=int(steps))
-        steps = max(int(steps), 2)
-        rise = max(0.1, 1.5 / steps)  # torch counts from 0: a tenth of ten steps would be no step, and divides by it
-        return OneCycleLR(optimizer, max_lr=self.learning_rate, total_steps=steps, pct_start=rise)
+    def start_from_pretrained(self) -> None:
+        """Loads the weights of the checkpoint `pretrained`, if there is one, once the model is made.
+
+        Raises:
+            RnnZooError: it cannot be read, or was made with other settings.
+        """
+        path, self.pretrained = self.pretrained, None
+        if path is not None:
+            weights.load_into(self, path)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        self.settings.freeze_(self)
+        trainer = self.trainer
+        optimizer = self.settings.make_optimizer(self)
+        steps = trainer.estimated_stepping_batches if self.settings.needs_steps else float("inf")
+        schedules = self.settings.make_schedules(optimizer, steps, f"{trainer.max_epochs} and {trainer.max_steps}")
+        self._fresh = [copy.deepcopy(config["scheduler"].state_dict()) for config in schedules]
+        self._groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+        return [optimizer], schedules
 
     def on_train_start(self) -> None:
         """After a resume the schedule is laid anew, and gone through to where the checkpoint left it.
@@ -135,42 +204,54 @@ class Task(LightningModule):
         So a learning rate, weight decay, schedule or number of epochs that was changed wins over the checkpoint's, and
         where none was, the rates are those of a run that was never interrupted.
         """
-        done = self.trainer.global_step
-        if self._fresh is None or not done:
+        if self._fresh is None or not self.trainer.global_step:
             return
-        fresh, groups = self._fresh
-        scheduler = self.trainer.lr_scheduler_configs[0].scheduler
-        assert isinstance(scheduler, LRScheduler)  # configure_optimizers made it
-        for group, new in zip(self.trainer.optimizers[0].param_groups, groups, strict=True):
+        configs = self.trainer.lr_scheduler_configs
+        if not all(isinstance(config.scheduler, LRScheduler) for config in configs) or any(
+            config.reduce_on_plateau for config in configs
+        ):
+            return  # what it has seen of a metric is in the checkpoint alone
+        for group, new in zip(self.trainer.optimizers[0].param_groups, self._groups, strict=True):
             group.update(new)
-        scheduler.load_state_dict(dict(fresh))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it wants optimizer steps between; those were made before the resume
-            for _ in range(min(done, getattr(scheduler, "total_steps", done + 1) - 1)):
-                scheduler.step()
+            for config, fresh in zip(configs, self._fresh, strict=True):
+                scheduler = config.scheduler
+                assert isinstance(scheduler, LRScheduler)
+                scheduler.load_state_dict(copy.deepcopy(fresh))
+                done = self.trainer.global_step if config.interval == "step" else self.trainer.current_epoch
+                for _ in range(min(done, getattr(scheduler, "total_steps", done + 1) - 1)):
+                    scheduler.step()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        for cell in self.rnn.modules():
+        for cell in self.modules():
             if isinstance(cell, Cell):
                 cell.constrain_()
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves out the state of a schedule of another kind, which this one could not load."""
-        if checkpoint.get("hyper_parameters", {}).get("schedule", self.schedule) != self.schedule:
-            checkpoint["lr_schedulers"] = []
+    # ---- training and evaluation
 
-    # ---- evaluation and logging
-
-    def evaluate(self, batch: Any, stage: str) -> None:
-        """Adds a batch to the metrics of `stage`, "val" or "test"."""
-        raise RnnZooError(f"{type(self).__name__} must define evaluate(batch, stage)")
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        judged = self.judge(batch, "train")
+        return self.train_loss(judged.loss, judged.count)
 
     def validation_step(self, batch: Any, index: int) -> None:
         self.evaluate(batch, "val")
 
     def test_step(self, batch: Any, index: int) -> None:
         self.evaluate(batch, "test")
+
+    def evaluate(self, batch: Any, stage: str) -> None:
+        """Adds a batch to the figures of `stage`, "val" or "test"."""
+        judged = self.judge(batch, stage)
+        for name, value in {"loss": judged.loss, **judged.means}.items():
+            mean, count = value if isinstance(value, tuple) else (value, judged.count)
+            self.figures[f"{stage}_{name}"].update(mean, count)
+        if judged.answers is not None and judged.answers[1].numel():  # torchmetrics refuses an update by nothing
+            for name in self._own:
+                self.figures[f"{stage}_{name}"].update(*judged.answers)
+        for name in ("loss", *self.means, *self._own):
+            self.log(f"{stage}_{name}", self.figures[f"{stage}_{name}"], prog_bar=stage == "val", on_epoch=True)
 
     def train_loss(self, mean: Tensor, count: Tensor) -> Tensor:
         """The loss to return from a training step, with its weight among the processes'; logs the mean over all items.
@@ -184,55 +265,30 @@ class Task(LightningModule):
         """
         processes = 1 if self._trainer is None else self.trainer.world_size
         if processes == 1:
-            self.log_train(mean)
+            self.log("train_loss", mean, prog_bar=True)
             return mean
         own = torch.stack([mean.detach().float() * count, count.float()])
         total, items = self.trainer.strategy.reduce(own, reduce_op="sum")
-        self.log_train(total / items)
+        self.log("train_loss", total / items, prog_bar=True)
         return mean * (count * processes / items)
 
-    def log_train(self, loss: Tensor) -> None:
-        """Logs a training step's loss, and shows it in the progress bar."""
-        self.log("train_loss", loss, prog_bar=True)
-
-    def log_eval(self, stage: str, loss: Tensor, weight: Tensor | float) -> None:
-        """Adds `loss`, a mean over `weight` items, to the epoch's mean over all items and processes."""
-        metric = self.losses[f"{stage}_loss"]
-        metric.update(loss, weight)
-        self.log(f"{stage}_loss", metric, prog_bar=stage == "val", on_epoch=True)
-
     # ---- checkpoints
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves out what an optimizer or a schedule of another kind could not load."""
+        saved = checkpoint.get("hyper_parameters", {})
+        mine = self.settings.values()
+        if any(
+            saved.get(name, mine[name]) != mine[name] for name in ("optimizer", "no_decay", "layer_decay", "freeze")
+        ):
+            checkpoint["optimizer_states"] = []
+        if any(saved.get(name, mine[name]) != mine[name] for name in ("schedule", "warmup")):
+            checkpoint["lr_schedulers"] = []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = type(self)
         about = {"task": f"{kind.__module__}.{kind.__qualname__}", "version": __version__}
         checkpoint["rnnzoo"] = checkpoint.get("rnnzoo", {}) | about  # the command line has added its own
-
-
-def _constant(step: int) -> float:
-    return 1.0
-
-
-def cell_and_constants(cell: Any, constants: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """What a checkpoint keeps of a cell: its registered name or import path, and its own arguments, checked."""
-    cls, constants = find(cell), dict(constants or {})
-    check_constants(cls, constants)
-    return name_of(cls), constants
-
-
-RNN_ARGS = ("transforms", "connect", "dilation")
-
-
-def rnn_options(given: dict[str, Any] | None) -> dict[str, Any]:
-    """Further arguments of the RNN, by their names there.
-
-    Raises:
-        RnnZooError: one that is not in `RNN_ARGS`.
-    """
-    for name in given or {}:
-        if name not in RNN_ARGS:
-            raise RnnZooError(f"rnn_args has {name!r}{did_you_mean(name, RNN_ARGS)} it may have: {', '.join(RNN_ARGS)}")
-    return dict(given or {})
 
 
 def contradictions(saved: Mapping[str, Any], given: Mapping[str, Any], may_change: frozenset[str]) -> list[str]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from rnnzoo.description import of_hyper_parameters
 from rnnzoo.errors import RnnZooError
 
 
 def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str, Any]:
-    """The content of a checkpoint written by a Task, on the CPU.
+    """The content of a checkpoint that a run of ours wrote, on the CPU; settings by today's names.
 
     Raises:
         RnnZooError: there is no such file, it is truncated, or it is no checkpoint of rnnzoo.
@@ -24,9 +25,22 @@ def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str,
     except Exception as error:  # torch raises a dozen kinds for a file that is not, or is no longer, a checkpoint
         reason = str(error).splitlines()[0].split(". ")[0][:120] if str(error) else type(error).__name__
         raise RnnZooError(f"{argument} {str(path)!r} cannot be read: truncated, or no checkpoint ({reason})") from error
-    if not isinstance(content, dict) or "rnnzoo" not in content or "hyper_parameters" not in content:
+    if not isinstance(content, dict) or "rnnzoo" not in content:
         raise RnnZooError(f"{argument} {str(path)!r} is no checkpoint of rnnzoo")
+    content["hyper_parameters"] = _todays(content.get("hyper_parameters", {}))
     return content
+
+
+def _todays(saved: dict[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters of earlier versions by the names that they have now."""
+    made = {**saved, **(saved.get("rnn_args") or {})}
+    made.pop("rnn_args", None)
+    older = [name for name in ("vocabulary", "scaling", "problem") if name in saved]
+    if "description" not in saved and older:
+        made["description"] = of_hyper_parameters(saved).to_json()
+        for name in older:
+            del made[name]
+    return made
 
 
 def load_task(path: str | Path, argument: str = "checkpoint") -> Any:
@@ -51,3 +65,8 @@ def task_class(content: dict[str, Any], path: str | Path) -> type:
         raise RnnZooError(
             f"checkpoint {str(path)!r} was written by {module}.{name}, which cannot be imported: {error}"
         ) from error
+
+
+def task_name(task: Any) -> str:
+    """The import path of a task's class."""
+    return f"{type(task).__module__}.{type(task).__qualname__}"

@@ -1,18 +1,17 @@
 """Forecasts of a series as quantiles, judged beside the seasonal-naive forecast."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
 
 from rnnzoo.data.windows import Window
+from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.forecast_model import ForecastModel
-from rnnzoo.rnn import RNN
 from rnnzoo.tasks import suggestions
-from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
-from rnnzoo.tasks.means import ExactMean
+from rnnzoo.tasks.base import Judged, Task
 from rnnzoo.training.progress import digits
 
 
@@ -24,90 +23,69 @@ class Forecaster(Task):
     same windows (``..._mase_naive``).
 
     Args:
-        scaling: of the training part, in the series' unit: "mean", "std", and "seasonal_error", the mean absolute
-            difference from one season before; from the data on the command line.
-        cell: a cell's registered name or import path.
-        cell_args: the cell's own arguments.
-        rnn_args: further arguments of the RNN: "transforms" by name, {"Zoneout": {"p": 0.1}}, "connect" and "dilation".
-        hidden_size: features of the hidden state.
-        num_layers: cells on top of each other.
-        dropout: between layers and before the head; in [0, 1).
-        kernel: what runs the RNN: "auto" or a kernel's name.
-        horizon: steps to forecast.
-        season: steps after which the series resembles itself; 1 for a series without a season.
+        description: of the data: its scaling, and what it has for the next two.
+        horizon: steps to forecast; the data's by default.
+        season: steps after which the series resembles itself, 1 for a series without a season; the data's by default.
         level: steps, the last ones, over which the shift from one season before is averaged.
         quantiles: to forecast, rising, each in (0, 1), 0.5 among them.
-        learning_rate: the highest of the schedule.
-        weight_decay: AdamW's.
-        schedule: of the learning rate over the whole run.
+        settings: those that all tasks share.
 
     Raises:
         RnnZooError: an argument out of range, or a cell that cannot be had.
     """
 
+    needs = ("scaling",)
+    means = ("mase", "mase_naive")
+    older_description, example_config = "scaling", "configs/forecast.yaml"
     prediction_order: ClassVar = ("origin", "step")
 
     def __init__(
         self,
-        scaling: dict[str, float],
-        cell: str = "gru",
-        cell_args: dict[str, Any] | None = None,
-        rnn_args: dict[str, Any] | None = None,
-        hidden_size: int = 64,
-        num_layers: int = 1,
-        dropout: float = 0.0,
-        kernel: str = "auto",
-        horizon: int = 48,
-        season: int = 336,
+        description: Description | None = None,
+        *,
+        horizon: int | None = None,
+        season: int | None = None,
         level: int = 48,
         quantiles: list[float] = [0.1, 0.5, 0.9],  # noqa: B006  # never changed; a list is what YAML gives
-        learning_rate: float = 2e-3,
-        weight_decay: float = 0.01,
-        schedule: Schedule = "one_cycle",
+        **settings: Any,
     ):
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule)
-        if not scaling or "seasonal_error" not in scaling:
+        super().__init__(description, **settings)
+        scaling = self.description.scaling or {}
+        if "seasonal_error" not in scaling:
             raise RnnZooError(
-                f"scaling={scaling} must have the seasonal_error of a series, which rnnzoo.data.SeriesData has: a "
-                "Forecaster takes no other data"
+                f"scaling={dict(scaling)} must have the seasonal_error of a series, which rnnzoo.data.SeriesData has"
             )
         quantiles = list(quantiles)
         if 0.5 not in quantiles or sorted(set(quantiles)) != quantiles or not 0 < quantiles[0] <= quantiles[-1] < 1:
             raise RnnZooError(f"quantiles must rise, lie in (0, 1) and have 0.5 among them, not {quantiles}")
-        cell, constants = cell_and_constants(cell, cell_args)
-        self.save_hyperparameters()
         self.scale = float(scaling["seasonal_error"])
         self.model = ForecastModel(
-            cell,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            dropout=dropout,
-            kernel=kernel,
-            horizon=horizon,
-            season=season,
+            self.settings.rnn(1),
+            horizon=self._as_the_data("horizon", horizon),
+            season=self._as_the_data("season", season),
             level=level,
             quantiles=quantiles,
             scale=self.scale,
-            **constants,
-            **rnn_options(rnn_args),
+            dropout=self.settings.dropout,
         )
         self.quantiles = quantiles
         self.median = quantiles.index(0.5)
-        names = [f"{stage}_{name}" for stage in ("val", "test") for name in ("mase", "mase_naive")]
-        self.errors = MetricCollection({name: ExactMean() for name in names}, compute_groups=False)
 
-    @property
-    def rnn(self) -> RNN:
-        return self.model.rnn
+    def _as_the_data(self, name: str, given: int | None) -> int:
+        its: int | None = getattr(self.description, name)
+        if given is None and its is None:
+            raise RnnZooError(f"{name} is not given, and {self.description.source or 'the description'} has none")
+        if given is not None and its is not None and given != its:
+            raise RnnZooError(
+                f"model.{name} is {given} but data.{name} is {its}: they must be the same; give --data.{name} alone"
+            )
+        value = its if given is None else given
+        assert value is not None
+        return value
 
     def forward(self, past: Tensor) -> Tensor:
         """Quantiles (B, horizon, Q), rising, from the series' `past` (B, context + season), in the series' unit."""
         return self.model(past).sort(-1).values
-
-    def training_step(self, batch: Window, index: int) -> Tensor:
-        _check_windows(batch)
-        loss = self._pinball(self.model(batch.past), batch.future)
-        return self.train_loss(loss, _known(batch.future))
 
     def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
         """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
@@ -133,27 +111,28 @@ class Forecaster(Task):
         loss = torch.maximum(q * error, (q - 1) * error)
         return _mean_of_known(loss, future)
 
-    def evaluate(self, batch: Window, stage: str) -> None:
+    def judge(self, batch: Window, stage: str) -> Judged:
         _check_windows(batch)
-        forecast, known = self(batch.past), _known(batch.future)
-        self.log_eval(stage, self._pinball(forecast, batch.future), known)
-        naive = self.model.seasonal_naive(batch.past)
-        for name, point in ((f"{stage}_mase", forecast[..., self.median]), (f"{stage}_mase_naive", naive)):
-            self.errors[name].update(_mean_of_known((batch.future - point).abs(), batch.future) / self.scale, known)
-            self.log(name, self.errors[name], prog_bar=stage == "val", on_epoch=True)
+        forecast, known = self.model(batch.past), _known(batch.future)
+        if stage == "train":
+            return Judged(self._pinball(forecast, batch.future), known)
+        forecast = forecast.sort(-1).values
+        points = {"mase": forecast[..., self.median], "mase_naive": self.model.seasonal_naive(batch.past)}
+        errors = {
+            name: _mean_of_known((batch.future - point).abs(), batch.future) / self.scale
+            for name, point in points.items()
+        }
+        return Judged(self._pinball(forecast, batch.future), known, errors)
 
-    def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
+    def reached(self, metrics: Mapping[str, float]) -> list[str]:
         return [
             f"held-out MASE: {digits(metrics['test_mase'])};"
             f" the seasonal-naive forecast's: {digits(metrics['test_mase_naive'])}"
-            " (1 is the error of repeating the season before, in the training part)",
-            f"checkpoint: {checkpoint}",
-            "",
-            "Try next:",
-            f"  {suggestions.predict(checkpoint, '--data.predict_split future')}",
-            f"  {suggestions.more(self.trainer, checkpoint)}",
-            f"  {suggestions.another_cell('configs/forecast.yaml', checkpoint, data, self.hparams)}",
+            " (1 is the error of repeating the season before, in the training part)"
         ]
+
+    def suggest(self, data: Any, checkpoint: str) -> list[str]:
+        return [suggestions.predict(checkpoint, "--data.predict_split future")]
 
 
 def _check_windows(batch: Any) -> None:

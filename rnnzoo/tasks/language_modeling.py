@@ -2,23 +2,20 @@
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MetricCollection
 
+from rnnzoo.cells.contract import at_least_one
 from rnnzoo.data.streams import IGNORED, StreamBatch
 from rnnzoo.data.vocabulary import Vocabulary
+from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.token_model import TokenModel
-from rnnzoo.rnn import RNN
-from rnnzoo.tasks import suggestions
-from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, contradictions, rnn_options
-from rnnzoo.tasks.checkpoints import read_checkpoint
-from rnnzoo.tasks.means import ExactMean
+from rnnzoo.tasks.base import Judged, Task
 from rnnzoo.training.carried_state import CarriedState
 from rnnzoo.training.progress import digits
 
@@ -29,73 +26,40 @@ class LanguageModel(Task):
     """Predicts each character from those before it; logs bits per character (``val_bpc``, ``test_bpc``).
 
     Args:
-        vocabulary: the characters, in the order of their numbers; from the data on the command line.
-        cell: a cell's registered name or import path.
-        cell_args: the cell's own arguments.
-        rnn_args: further arguments of the RNN: "transforms" by name, {"Zoneout": {"p": 0.1}}, "connect" and "dilation".
+        description: of the data: its vocabulary.
         embedding_size: features of a character's embedding.
-        hidden_size: features of the hidden state.
-        num_layers: cells on top of each other.
-        dropout: on the embeddings, between layers and before the head; in [0, 1).
         weight_drop: on the recurrent weights, the same for a whole sequence (Merity et al. 2018); in [0, 1).
-        kernel: what runs the RNN: "auto" or a kernel's name.
         carry_state: whether a batch goes on from the state in which the last one ended (truncated backpropagation
             through time), rather than from the initial state.
-        pretrained: a checkpoint whose weights to start from; those of characters in both vocabularies are kept.
-        learning_rate: the highest of the schedule.
-        weight_decay: AdamW's.
-        schedule: of the learning rate over the whole run.
+        settings: those that all tasks share. Dropout acts on the embeddings too.
 
     Raises:
         RnnZooError: an argument out of range, a cell that cannot be had, or a `pretrained` made with other settings.
     """
 
+    needs = ("vocabulary",)
+    means = ("bpc",)
+    by_token = ("model.embedding.weight", "model.head.weight", "model.head.bias")
     may_change = Task.may_change | {"carry_state"}
+    older_description, example_config = "vocabulary", "configs/char_lm.yaml"
     prediction_order: ClassVar = ("position",)
 
     def __init__(
         self,
-        vocabulary: list[str],
-        cell: str = "lstm",
-        cell_args: dict[str, Any] | None = None,
-        rnn_args: dict[str, Any] | None = None,
+        description: Description | None = None,
+        *,
         embedding_size: int = 64,
-        hidden_size: int = 256,
-        num_layers: int = 1,
-        dropout: float = 0.0,
         weight_drop: float = 0.0,
-        kernel: str = "auto",
         carry_state: bool = True,
-        pretrained: str | None = None,
-        learning_rate: float = 4e-3,
-        weight_decay: float = 0.01,
-        schedule: Schedule = "one_cycle",
+        **settings: Any,
     ):
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule)
-        cell, constants = cell_and_constants(cell, cell_args)
-        self.save_hyperparameters(ignore=["pretrained"])
-        self.vocabulary = Vocabulary(vocabulary)
-        self.model = TokenModel(
-            len(vocabulary),
-            cell,
-            embedding_size=embedding_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            dropout=dropout,
-            weight_drop=weight_drop,
-            kernel=kernel,
-            **constants,
-            **rnn_options(rnn_args),
-        )
+        super().__init__(description, **settings)
+        self.vocabulary = Vocabulary(self.description.vocabulary or ())
+        rnn = self.settings.rnn(at_least_one("embedding_size", embedding_size))
+        self.model = TokenModel(rnn, len(self.vocabulary), dropout=self.settings.dropout, weight_drop=weight_drop)
         self.carry_state = carry_state
-        self._carried = CarriedState(self.model.rnn)
-        self.bits = MetricCollection({f"{stage}_bpc": ExactMean() for stage in ("val", "test")}, compute_groups=False)
-        if pretrained is not None:
-            self._start_from(pretrained)
-
-    @property
-    def rnn(self) -> RNN:
-        return self.model.rnn
+        self._carried = CarriedState(self.rnn)
+        self.start_from_pretrained()
 
     def forward(self, tokens: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Logits (B, T, V) of the character after each of `tokens` (B, T), and the state to go on from."""
@@ -115,9 +79,6 @@ class LanguageModel(Task):
     def on_predict_epoch_start(self) -> None:
         self._carried.reset("predict")
 
-    def training_step(self, batch: StreamBatch, index: int) -> Tensor:
-        return self.train_loss(*self._mean_nats(batch, "train"))
-
     def predict_step(self, batch: StreamBatch, index: int) -> dict[str, Tensor]:
         """Of every character predicted: its position in the text, its number, its log-probability in nats."""
         log_prob = -self._nats(batch, "predict").view_as(batch.targets)
@@ -136,17 +97,10 @@ class LanguageModel(Task):
         logits, self._carried[stage] = self.model(batch.inputs, hx)
         return F.cross_entropy(logits.flatten(0, 1).float(), batch.targets.flatten(), reduction=reduction)
 
-    def _mean_nats(self, batch: StreamBatch, stage: str) -> tuple[Tensor, Tensor]:
-        """The mean of -ln p over the targets, and their number, which may be 0 at the end of a process's streams."""
-        count = (batch.targets != IGNORED).sum()
-        return self._nats(batch, stage, "sum") / count.clamp(min=1), count
-
-    def evaluate(self, batch: StreamBatch, stage: str) -> None:
-        mean, count = self._mean_nats(batch, stage)
-        self.log_eval(stage, mean, count)
-        bits = self.bits[f"{stage}_bpc"]
-        bits.update(mean / LN2, count)
-        self.log(f"{stage}_bpc", bits, prog_bar=True, on_epoch=True)
+    def judge(self, batch: StreamBatch, stage: str) -> Judged:
+        count = (batch.targets != IGNORED).sum()  # 0, at the end of a process's streams
+        mean = self._nats(batch, stage, "sum") / count.clamp(min=1)
+        return Judged(mean, count, {"bpc": mean / LN2})
 
     # ---- sampling
 
@@ -203,45 +157,18 @@ class LanguageModel(Task):
         line = self.vocabulary.decode(inputs[0, :24]).strip().split("\n")[0]
         return line.rpartition(" ")[0] or line or self.vocabulary.characters[0]
 
-    def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
+    def reached(self, metrics: Mapping[str, float]) -> list[str]:
+        return [f"held-out bits per character: {digits(metrics['test_bpc'])}"]
+
+    def suggest(self, data: Any, checkpoint: str) -> list[str]:
         prompt = self.opening(next(iter(data.train_dataloader())).inputs)
-        generate = ["rnnzoo generate", shlex.quote(checkpoint), f"--prompt={shlex.quote(prompt)}", "--length 400"]
-        return [
-            "A sample, at temperature 0.7 and top-p 0.9:",
-            "",
-            self.sample_text(prompt, 400),
-            "",
-            f"held-out bits per character: {digits(metrics['test_bpc'])}",
-            f"checkpoint: {checkpoint}",
-            "",
-            "Try next:",
-            f"  {' '.join(generate)} --temperature 0.7",
-            f"  {suggestions.more(self.trainer, checkpoint)}",
-            f"  {suggestions.another_cell('configs/char_lm.yaml', checkpoint, data, self.hparams)}",
-        ]
+        options = [f"--prompt={shlex.quote(prompt)}", "--length 400 --temperature 0.7"]
+        return [" ".join(["rnnzoo generate", shlex.quote(checkpoint), *options])]
 
-    # ---- fine-tuning
-
-    def _start_from(self, path: str) -> None:
-        """Loads the weights of a checkpoint, row by row where they belong to characters."""
-        content = read_checkpoint(path, "pretrained")
-        saved = content["hyper_parameters"]
-        given = {key: value for key, value in self.hparams.items() if key != "vocabulary"}
-        wrong = contradictions(saved, given, self.may_change)
-        if wrong:
-            raise RnnZooError(f"pretrained {path!r} was made with other settings: {'; '.join(wrong)}")
-        rows = {character: row for row, character in enumerate(saved["vocabulary"])}
-        pairs = [(row, rows[c]) for row, c in enumerate(self.vocabulary.characters) if c in rows]
-        if not pairs:
-            raise RnnZooError(f"pretrained {path!r} shares no character with this text")
-        new, old = (torch.tensor(side) for side in zip(*pairs, strict=True))
-        state = self.state_dict()
-        for name, tensor in content["state_dict"].items():
-            if name in ("model.embedding.weight", "model.head.weight", "model.head.bias"):
-                state[name][new] = tensor[old]
-            elif name in state:
-                state[name] = tensor
-        self.load_state_dict(state)
+    def closing_lines(self, metrics: Mapping[str, float], data: Any, checkpoint: str) -> list[str]:
+        prompt = self.opening(next(iter(data.train_dataloader())).inputs)
+        sample = ["A sample, at temperature 0.7 and top-p 0.9:", "", self.sample_text(prompt, 400), ""]
+        return [*sample, *super().closing_lines(metrics, data, checkpoint)]
 
 
 def check_sampling(prompt: str, length: int, temperature: float, top_p: float) -> None:

@@ -1,124 +1,126 @@
-"""Sequences with answers at their end, judged beside what is predicted without looking."""
+"""Sequences with an answer to each, to its last steps or to every step, judged beside what is predicted blindly."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanSquaredError, MetricCollection
+from torchmetrics import MeanSquaredError, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from rnnzoo.data.examples import Examples
+from rnnzoo.cells.contract import at_least_one
+from rnnzoo.data.examples import SequenceBatch, as_sequences
 from rnnzoo.data.streams import IGNORED
+from rnnzoo.description import Description
+from rnnzoo.errors import RnnZooError
 from rnnzoo.models.sequence_model import SequenceModel
-from rnnzoo.rnn import RNN
-from rnnzoo.tasks import suggestions
-from rnnzoo.tasks.base import Schedule, Task, cell_and_constants, rnn_options
-from rnnzoo.tasks.means import ExactMean
+from rnnzoo.tasks.base import Judged, Task
 from rnnzoo.training.progress import digits
 
 
 class SequenceTask(Task):
     """Answers sequences with numbers, by the squared error, or with classes, by the cross-entropy in nats.
 
+    A sequence has steps of numbers, or tokens, which are embedded; it may be shorter than others in its batch; and its
+    answer is one for all of it, one for each of its last steps, or one for every step. Batches are
+    `rnnzoo.data.Examples`, or tuples and dictionaries that read as such.
+
     Logs ``val_mse`` or ``val_accuracy``, ``test_...`` likewise, and the loss of the same prediction for every sequence
-    (``..._loss_constant``). A cell that takes more than x gets regular steps with nothing missing: time gaps and masks
-    of one, and for the time the number of the step.
+    (``..._loss_constant``). A cell that takes more than x gets it from the batch, or else regular steps with nothing
+    missing: time gaps and masks of one, and for the time the number of the step.
 
     Args:
-        problem: "input_size" of a step; "classes", 0 where answers are numbers; "answers", of the last so many steps;
-            "constant", a number predicted without looking, or a logit for every class; from the data on the command
-            line.
-        cell: a cell's registered name or import path.
-        cell_args: the cell's own arguments.
-        rnn_args: further arguments of the RNN: "transforms" by name, {"Zoneout": {"p": 0.1}}, "connect" and "dilation".
-        hidden_size: features of the hidden state.
-        num_layers: cells on top of each other.
-        dropout: between layers and before the head; in [0, 1).
-        kernel: what runs the RNN: "auto" or a kernel's name.
-        checkpoint_every: in training, keep of every so many steps only the state they start from, and compute them
-            again in the backward; for sequences of thousands of steps. None keeps everything.
-        learning_rate: the highest of the schedule.
-        weight_decay: AdamW's.
-        schedule: of the learning rate over the whole run.
+        description: of the data: the input_size of a step, or a vocabulary of tokens; the classes, 0 where answers are
+            numbers; the answers of a sequence, 1 by default, 0 for every step; the constant prediction, 0 by default.
+        embedding_size: features of a token's embedding.
+        settings: those that all tasks share. Dropout acts on the embeddings too.
 
     Raises:
         RnnZooError: an argument out of range, or a cell that cannot be had.
     """
 
-    may_change = Task.may_change | {"checkpoint_every"}
+    needs = ("classes",)
+    means = ("loss_constant",)
+    older_description, example_config = "problem", "configs/long_memory.yaml"
     prediction_order: ClassVar = ("example", "answer")
 
-    def __init__(
-        self,
-        problem: dict[str, float],
-        cell: str = "lstm",
-        cell_args: dict[str, Any] | None = None,
-        rnn_args: dict[str, Any] | None = None,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        dropout: float = 0.0,
-        kernel: str = "auto",
-        checkpoint_every: int | None = None,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.0,
-        schedule: Schedule = "one_cycle",
-    ):
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule)
-        cell, constants = cell_and_constants(cell, cell_args)
-        self.save_hyperparameters()
-        self.classes, self.constant = int(problem["classes"]), float(problem["constant"])
+    def __init__(self, description: Description | None = None, *, embedding_size: int = 64, **settings: Any):
+        super().__init__(description, **settings)
+        about = self.description
+        if about.vocabulary is None:
+            about.require(["input_size"], type(self).__name__)
+        tokens = None if about.vocabulary is None else len(about.vocabulary)
+        size = int(about.input_size or 0) if tokens is None else at_least_one("embedding_size", embedding_size)
+        self.classes, self.constant = int(about.classes or 0), float(about.constant or 0.0)
         self.model = SequenceModel(
-            int(problem["input_size"]),
+            self.settings.rnn(size),
             self.classes or 1,
-            cell,
-            answers=int(problem["answers"]),
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            dropout=dropout,
-            kernel=kernel,
-            checkpoint_every=checkpoint_every,
-            **constants,
-            **rnn_options(rnn_args),
+            answers=1 if about.answers is None else int(about.answers),
+            vocabulary_size=tokens,
+            dropout=self.settings.dropout,
         )
         torch.nn.init.constant_(self.model.head.bias, self.constant)  # how to find a constant is not the question
-        self.figure = "accuracy" if self.classes else "mse"
-        figures: dict[str, Any] = {}
-        for stage in ("val", "test"):
-            exact = MulticlassAccuracy(self.classes, average="micro") if self.classes else MeanSquaredError()
-            figures |= {f"{stage}_{self.figure}": exact, f"{stage}_loss_constant": ExactMean()}
-        self.figures = MetricCollection(figures, compute_groups=False)
+        self.start_from_pretrained()
 
-    @property
-    def rnn(self) -> RNN:
-        return self.model.rnn
+    def metrics(self) -> dict[str, Metric]:
+        classes = int(self.description.classes or 0)
+        return {"accuracy": MulticlassAccuracy(classes, average="micro")} if classes else {"mse": MeanSquaredError()}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The answers to sequences x (B, T, I), float32: numbers (B, A), or the logits of their classes (B, A, C)."""
-        y = self.model(x).float()
+    def forward(self, x: Tensor, lengths: Tensor | None = None, inputs: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The answers to x (B, T, I) or tokens (B, T), float32: numbers (B, A), or logits of their classes (B, A, C).
+
+        Args:
+            x: the sequences.
+            lengths: (B,) int64: the steps of each; T by default.
+            inputs: what the cell takes besides x, by name.
+        """
+        y = self.model(x, lengths, inputs).float()
         return y if self.classes else y[..., 0]
 
-    def training_step(self, batch: Examples, index: int) -> Tensor:
-        return self.train_loss(self._loss(self(batch.x), batch.y), _answered(batch.y).sum())
-
-    def predict_step(self, batch: Examples, index: int) -> dict[str, Tensor]:
-        """Of every answer: the example's number, which answer (0 the first), and what it was and should have been.
+    def predict_step(self, batch: Any, index: int) -> dict[str, Tensor]:
+        """Of every answer: which it is (0 the first), what it was and should have been, and the example's number.
 
         Of numbers, `target` and `prediction`; of classes, the log-probability of the right one too, in nats, which is
-        NaN where there is no right one.
+        NaN where there is no right one. The number is missing where the batch has none.
         """
-        y, target = self(batch.x), batch.y
+        batch = as_sequences(batch)
+        y, target = self(batch.x, batch.lengths, batch.inputs), batch.y
         which = torch.arange(target.shape[1], device=self.device)
-        columns = {
-            "example": batch.number.repeat_interleave(len(which)),
-            "answer": which.repeat(len(target)),
-            "target": target.flatten(),
-        }
-        if not self.classes:
-            return columns | {"prediction": y.flatten()}
-        log_prob = -F.cross_entropy(y.flatten(0, 1), target.flatten(), reduction="none")
-        log_prob = log_prob.where(_answered(target).flatten(), torch.nan)
-        return columns | {"prediction": y.argmax(-1).flatten(), "log_prob": log_prob}
+        there = self._inside(batch, target).flatten()
+        columns = {"answer": which.repeat(len(target)), "target": target.flatten()}
+        if batch.number is not None:
+            columns = {"example": batch.number.repeat_interleave(len(which)), **columns}
+        if self.classes:
+            log_prob = -F.cross_entropy(y.flatten(0, 1), target.flatten(), reduction="none")
+            log_prob = log_prob.where(_answered(target).flatten(), torch.nan)
+            columns |= {"prediction": y.argmax(-1).flatten(), "log_prob": log_prob}
+        else:
+            columns["prediction"] = y.flatten()
+        return {name: column[there] for name, column in columns.items()}
+
+    def judge(self, batch: Any, stage: str) -> Judged:
+        batch = as_sequences(batch)
+        y, target = self(batch.x, batch.lengths, batch.inputs), batch.y
+        if y.shape[:2] != target.shape:
+            raise RnnZooError(
+                f"the batch has answers of shape {tuple(target.shape)}, but {type(self).__name__} gives"
+                f" {tuple(y.shape[:2])}: description.answers is {self.model.answers} (0 for one at every step)"
+            )
+        there = _answered(target) & self._inside(batch, target)
+        target = target.where(there, IGNORED if self.classes else torch.nan)
+        if stage == "train":
+            return Judged(self._loss(y, target), there.sum())
+        blindly = self._loss(torch.full_like(y, self.constant), target)
+        return Judged(self._loss(y, target), there.sum(), {"loss_constant": blindly}, (y[there], target[there]))
+
+    def _inside(self, batch: SequenceBatch, target: Tensor) -> Tensor:
+        """Which answers lie within their sequence: of those at every step, not the ones behind its end."""
+        if batch.lengths is None or self.model.answers == 1:
+            return torch.ones_like(target, dtype=torch.bool)
+        steps = torch.arange(target.shape[1], device=target.device)
+        first = 0 if self.model.answers == 0 else target.shape[1] - batch.lengths[:, None]
+        return steps < batch.lengths[:, None] if self.model.answers == 0 else steps >= first
 
     def _loss(self, y: Tensor, target: Tensor) -> Tensor:
         """The mean over the answers that there are; 0 for none."""
@@ -129,33 +131,13 @@ class SequenceTask(Task):
             total = (y - target.where(there, y.detach())).square().sum()  # a NaN would be one in the gradient too
         return total / there.sum().clamp(min=1)
 
-    def evaluate(self, batch: Examples, stage: str) -> None:
-        y, there = self(batch.x), _answered(batch.y)
-        self.log_eval(stage, self._loss(y, batch.y), there.sum())
-        without_looking = self._loss(torch.full_like(y, self.constant), batch.y)
-        self.figures[f"{stage}_loss_constant"].update(without_looking, there.sum())
-        if there.any():  # torchmetrics refuses an update by nothing
-            self.figures[f"{stage}_{self.figure}"].update(y[there], batch.y[there])
-        for name in (f"{stage}_{self.figure}", f"{stage}_loss_constant"):
-            self.log(name, self.figures[name], prog_bar=stage == "val", on_epoch=True)
-
-    def closing_lines(self, metrics: dict[str, float], data: Any, checkpoint: str) -> list[str]:
+    def reached(self, metrics: Mapping[str, float]) -> list[str]:
         loss, constant = metrics["test_loss"], metrics["test_loss_constant"]
         if self.classes:
             chance = f"a constant prediction's: {digits(1 / self.classes)}, {digits(constant)}"
             accuracy = digits(metrics["test_accuracy"])
-            reached = f"held-out accuracy: {accuracy}, cross-entropy {digits(loss)}; {chance}"
-        else:
-            reached = f"held-out mean squared error: {digits(loss)}; a constant prediction's: {digits(constant)}"
-        return [
-            reached,
-            f"checkpoint: {checkpoint}",
-            "",
-            "Try next:",
-            f"  {suggestions.predict(checkpoint)}",
-            f"  {suggestions.more(self.trainer, checkpoint)}",
-            f"  {suggestions.another_cell('configs/long_memory.yaml', checkpoint, data, self.hparams)}",
-        ]
+            return [f"held-out accuracy: {accuracy}, cross-entropy {digits(loss)}; {chance}"]
+        return [f"held-out mean squared error: {digits(loss)}; a constant prediction's: {digits(constant)}"]
 
 
 def _answered(target: Tensor) -> Tensor:

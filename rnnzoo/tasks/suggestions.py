@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+
+from rnnzoo.training.progress import digits
 
 
 def of_data(data: Any) -> list[str]:
@@ -18,18 +20,21 @@ def of_data(data: Any) -> list[str]:
     return options
 
 
-def another_cell(config: str, checkpoint: str, data: Any, settings: Mapping[str, Any]) -> str:
-    """The same run with another cell, by the run's own config where it has one, or by `config`.
+def another_cell(task: Any, checkpoint: str, data: Any) -> str:
+    """The same run with another cell, by the run's own config where it has one, or by an example of the package.
 
     Args:
-        config: the package's, for a run without a folder.
+        task: of the run.
         checkpoint: of the run.
         data: of the run.
-        settings: of the task: its cell and the cell's own arguments.
     """
     own = Path(checkpoint).parent.parent / "config.yaml"
-    cell = "gru" if settings.get("cell") != "gru" else "lstm"
-    options = ["--config", shlex.quote(str(own if own.is_file() else config)), *of_data(data), "--model.cell", cell]
+    config = str(own) if own.is_file() else task.example_config
+    kind, settings = type(task), task.hparams
+    source = f"{type(data).__module__}.{type(data).__qualname__}"
+    start = ["--config", shlex.quote(config)] if config else ["--model", f"{kind.__module__}.{kind.__qualname__}"]
+    options = [*start, *([] if config else ["--data", source]), *of_data(data)]
+    options += ["--model.cell", "gru" if settings.get("cell") != "gru" else "lstm"]
     if settings.get("cell_args"):  # which another cell does not have
         options += ["--model.cell_args", "null"]
     return " ".join(["rnnzoo fit", *options])
@@ -51,3 +56,12 @@ def predict(checkpoint: str, *options: str) -> str:
     return " ".join(
         ["rnnzoo predict --ckpt_path", shlex.quote(checkpoint), *options, "--predictions.path", shlex.quote(str(file))]
     )
+
+
+def of_any(metrics: Mapping[str, float], checkpoint: str, module: LightningModule) -> list[str]:
+    """What to print after the run of a LightningModule that is no Task."""
+    figures = [
+        f"held-out {name.removeprefix('test_')}: {digits(v)}" for name, v in metrics.items() if name[:4] == "test"
+    ]
+    next_ones = [f"rnnzoo test --ckpt_path {shlex.quote(checkpoint)}", more(module.trainer, checkpoint)]
+    return [*figures, f"checkpoint: {checkpoint}", "", "Try next:", *(f"  {line}" for line in next_ones)]

@@ -59,7 +59,7 @@ class PredictionsFile(BasePredictionWriter):
         columns = _columns(prediction, type(pl_module).__name__)
         describe = getattr(pl_module, "describe_predictions", None)
         table = pa.table(describe(columns) if describe else columns)
-        if not hasattr(pl_module, "prediction_order"):
+        if not set(getattr(pl_module, "prediction_order", [None])) <= set(table.column_names):
             rows, examples = table.num_rows, len(batch_indices or ())
             if examples and rows % examples == 0:
                 example = np.repeat(np.asarray(batch_indices), rows // examples)
@@ -78,7 +78,7 @@ class PredictionsFile(BasePredictionWriter):
             tables = [part for part in parts if part is not None]
             own = pa.concat_tables(tables) if tables else None
         if trainer.is_global_zero and own is not None:
-            order: Sequence[str] = getattr(pl_module, "prediction_order", _ORDER)
+            order: Sequence[str] = _ORDER if _ORDER[0] in own.column_names else pl_module.prediction_order  # type: ignore[assignment]
             keys: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in order]
             table = own.take(pc.sort_indices(own, sort_keys=keys))
             write_table(table.drop_columns([name for name in _ORDER if name in table.column_names]), self.path)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rnnzoo import RNN
 from rnnzoo.cells import Cell, Hidden, list_cells
 from rnnzoo.data.generated import GENERATED, GeneratedExamples
 from rnnzoo.models import SequenceModel, TokenModel
@@ -78,7 +79,7 @@ def characters():
 def end_of_adding(cell) -> tuple[float, float]:
     """The held-out squared error that a cell comes to, and that of a constant."""
     batches, held_out = numbers()
-    model = SequenceModel(2, 1, cell, hidden_size=H, **ARGUMENTS.get(cell, {}))
+    model = SequenceModel(RNN(cell, 2, H, batch_first=True, **ARGUMENTS.get(cell, {})), 1)
     torch.nn.init.ones_(model.head.bias)  # the mean: how to find a constant is not the question
     constant = held_out.y.var(correction=0).item()
     losses = (F.mse_loss(model(batch.x)[..., 0], batch.y) for batch in batches)
@@ -91,7 +92,7 @@ def end_of_text(cell) -> tuple[float, float]:
     batches, (x, y) = characters()
     shares = Counter(y.flatten().tolist())
     constant = -sum(n / y.numel() * math.log(n / y.numel()) for n in shares.values())
-    model = TokenModel(len(shares), cell, embedding_size=16, hidden_size=H, **ARGUMENTS.get(cell, {}))
+    model = TokenModel(RNN(cell, 16, H, batch_first=True, **ARGUMENTS.get(cell, {})), len(shares))
 
     def loss(x, y):
         return F.cross_entropy(model(x)[0].flatten(0, 1), y.flatten())

@@ -225,7 +225,7 @@ def test_predictions_name_the_window_the_step_and_the_quantiles():
     torch.testing.assert_close(columns["q0.5"], model(batch.past)[..., 1].flatten())
 
 
-@pytest.mark.parametrize("scaling", [None, {}, {"mean": 1.0}])
+@pytest.mark.parametrize("scaling", [{}, {"mean": 1.0}])
 def test_a_forecaster_of_anything_but_a_series_is_one_line(scaling):
     with pytest.raises(
         RnnZooError, match=r"^scaling=.* must have the seasonal_error of a series, which rnnzoo.data.Seri"

@@ -69,7 +69,7 @@ def test_a_stream_read_in_batches_gives_the_logits_of_reading_it_whole(cell):
 def test_no_gradient_crosses_the_border_of_a_batch():
     lm = model()
     batch = StreamBatch(torch.randint(8, (2, 5)), torch.randint(8, (2, 5)), torch.zeros(2, dtype=torch.long))
-    lm._mean_nats(batch, "train")
+    lm.judge(batch, "train")
     assert all(a.grad_fn is None and not a.requires_grad for a in lm._carried["train"])
     assert any(a.abs().sum() > 0 for a in lm._carried["train"])
 
@@ -77,8 +77,8 @@ def test_no_gradient_crosses_the_border_of_a_batch():
 def test_state_can_be_left_behind_at_each_batch():
     lm = model(carry_state=False)
     batch = StreamBatch(torch.randint(8, (2, 5)), torch.randint(8, (2, 5)), torch.zeros(2, dtype=torch.long))
-    first, _ = lm._mean_nats(batch, "train")
-    again, _ = lm._mean_nats(batch, "train")
+    first = lm.judge(batch, "train").loss
+    again = lm.judge(batch, "train").loss
     assert first == again
 
 
@@ -120,7 +120,8 @@ def test_targets_that_pad_a_stream_count_for_nothing():
     inputs, targets = torch.randint(8, (2, 6)), torch.randint(8, (2, 6))
     targets[1, 4:] = -100
     batch = StreamBatch(inputs, targets, torch.zeros(2, dtype=torch.long))
-    mean, count = lm._mean_nats(batch, "test")
+    judged = lm.judge(batch, "test")
+    mean, count = judged.loss, judged.count
     logits, _ = lm(inputs)
     p = logits.softmax(-1)
     by_hand = [-math.log(p[b, t, targets[b, t]].item()) for b in range(2) for t in range(6) if targets[b, t] >= 0]
@@ -130,7 +131,8 @@ def test_targets_that_pad_a_stream_count_for_nothing():
 
 def test_a_batch_without_any_target_has_no_loss_and_no_nan():
     batch = StreamBatch(torch.zeros(2, 1, dtype=torch.long), torch.full((2, 1), -100), torch.zeros(2))
-    mean, count = model()._mean_nats(batch, "train")
+    judged = model().judge(batch, "train")
+    mean, count = judged.loss, judged.count
     assert (mean.item(), count.item()) == (0.0, 0)
 
 
@@ -275,7 +277,7 @@ def test_after_every_step_of_the_optimizer_a_cell_keeps_its_parameters_in_their_
 def test_what_goes_around_a_cell_and_past_a_layer_is_named_and_kept_in_the_checkpoint(text, tmp_path):
     around = {"Zoneout": {"p": {"c": 0.2}}, "VariationalDropout": {"input_p": 0.1}}
     args = {"transforms": around, "connect": "residual", "dilation": [1, 2]}
-    lm = model(num_layers=2, rnn_args=args, embedding_size=6, learning_rate=1e-2)
+    lm = model(num_layers=2, **args, embedding_size=6, learning_rate=1e-2)
     inner = lm.rnn.layers[0][0]
     assert isinstance(inner, VariationalDropout)
     assert isinstance(inner.cell, Zoneout)  # the innermost first
@@ -290,7 +292,14 @@ def test_what_goes_around_a_cell_and_past_a_layer_is_named_and_kept_in_the_check
     again = load_task(str(tmp_path / "around.ckpt"))
     tokens = torch.randint(len(LETTERS), (2, 9))
     assert (again.eval()(tokens)[0] == lm.eval()(tokens)[0]).all()
-    assert again.hparams["rnn_args"] == args
+    assert {name: again.hparams[name] for name in args} == args
+
+
+def test_rnn_args_of_before_are_the_settings_of_now():
+    with pytest.warns(UserWarning, match=r"^rnn_args is an older name: .* --model.connect, --model.dilation$"):
+        lm = model(num_layers=2, rnn_args={"connect": "residual", "dilation": 2}, embedding_size=6)
+    assert (lm.hparams["connect"], lm.hparams["dilation"]) == ("residual", 2)
+    assert "rnn_args" not in lm.hparams
 
 
 def test_transforms_may_be_a_name_or_several():

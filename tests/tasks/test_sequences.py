@@ -143,7 +143,7 @@ def test_predictions_name_the_example_and_the_answer():
 
 
 def test_a_cell_that_takes_more_than_x_gets_regular_steps():
-    model = SequenceModel(2, 1, Leaking, hidden_size=6, num_layers=2)
+    model = SequenceModel(RNN(Leaking, 2, 6, 2, batch_first=True), 1)
     x = torch.randn(3, 5, 2)
     time = torch.tensor([1.0, 2, 3, 4, 5]).expand(3, 5)[..., None]
     y, _ = model.rnn(x, dt=torch.ones(3, 5, 1), time=time)
@@ -155,15 +155,15 @@ def test_a_cell_that_takes_more_than_x_gets_regular_steps():
 
 def test_every_model_runs_such_a_cell():
     tokens = torch.randint(5, (3, 4))
-    language = TokenModel(5, Leaking, embedding_size=3, hidden_size=6)
+    language = TokenModel(RNN(Leaking, 3, 6, batch_first=True), 5)
     logits, last = language(tokens)
     hx = None
     for t in range(4):
         step, hx = language.step(tokens[:, t], hx, before=t)
         torch.testing.assert_close(step, logits[:, t])
     torch.testing.assert_close(hx, last)
-    sizes = {"num_layers": 1, "dropout": 0.0, "kernel": "auto", "horizon": 2, "season": 3, "level": 2}
-    forecaster = ForecastModel(Leaking, hidden_size=6, quantiles=[0.5], scale=1.0, **sizes)
+    rnn = RNN(Leaking, 1, 6, batch_first=True)
+    forecaster = ForecastModel(rnn, horizon=2, season=3, level=2, quantiles=[0.5], scale=1.0)
     assert forecaster(torch.randn(3, 9)).shape == (3, 2, 1)
 
 
