@@ -114,7 +114,8 @@ def described(value: Any, older: str | None = None, source: str | None = None) -
     if older == "problem" and isinstance(value, Mapping):
         return Description(**value)
     if older is not None:
-        return Description(**{older: list(value) if isinstance(value, tuple) else value})
+        known: dict[str, Any] = {older: list(value) if isinstance(value, tuple) else value}
+        return Description(**known)
     raise RnnZooError(f"description must be a rnnzoo.Description, not {_short(value)}")
 
 
@@ -131,8 +132,8 @@ def describe(data: Any) -> Description:
     if (given := getattr(data, "description", None)) is not None:
         return described(given, source=source)
     problem = getattr(data, "problem", None) or {}
-    older = {"vocabulary": getattr(data, "vocabulary", None), "scaling": getattr(data, "scaling", None)}
-    return Description(source=source, **{**older, **problem})
+    older: dict[str, Any] = {"vocabulary": getattr(data, "vocabulary", None), "scaling": getattr(data, "scaling", None)}
+    return Description(source=source, **older, **problem)
 
 
 def of_hyper_parameters(saved: Mapping[str, Any]) -> Description:

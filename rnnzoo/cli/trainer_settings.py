@@ -20,7 +20,7 @@ from rnnzoo.training.optimizers import Optimization
 _DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "sync_batchnorm")
 _BAREBONES = ("logger", "enable_checkpointing", "enable_progress_bar", "log_every_n_steps", "enable_model_summary")
 _TRAINING = {  # what is for `fit` alone
-    "model": tuple(field.name for field in fields(Optimization)),
+    "model": tuple(field.name for field in fields(Optimization) if field.name != "freeze"),
     "data": ("stride",),
     "trainer": (
         *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches"),

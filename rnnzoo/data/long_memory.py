@@ -1,16 +1,14 @@
 """Problems that ask for a long memory, for comparing cells."""
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
+from rnnzoo.data.base import ExampleData
 from rnnzoo.data.effects import warn_without_effect
-from rnnzoo.data.examples import Examples
 from rnnzoo.data.generated import GENERATED, GeneratedExamples
 from rnnzoo.data.pictures import HUB, PictureExamples, Pictures, digits, mnist
-from rnnzoo.data.sharing import Fetched, in_order, shuffled
+from rnnzoo.data.sharing import Fetched
 from rnnzoo.data.splits import PARTS, check_parts, cut, own_splits
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -22,16 +20,13 @@ _SPLIT = (0.7, 0.1, 0.2)  # of pictures that have no splits of their own
 _SHUFFLE, _PERMUTE = 3, 4  # what the seed draws, besides the examples of parts 0 to 2
 
 
-class LongMemoryData(LightningDataModule):
+class LongMemoryData(ExampleData):
     """Sequences whose answer, at their end, needs what stood far back in them; the same ones in every process.
 
     Generated: "adding", "copying", "temporal_order" (Hochreiter & Schmidhuber 1997; see `rnnzoo.data.generated`).
     Pixel by pixel (Le et al. 2015): "digits", scikit-learn's of 8 x 8, and "mnist" through `datasets`; "permuted_...":
     the pixels in an order drawn once. Pictures are shuffled, but stay in the splits that their data set has; one that
     is missing is the end of the one before it.
-
-    Training goes through the examples in an order that depends on the run's seed and the epoch only, shared out among
-    processes; in evaluation each example is seen exactly once. That needs a trainer with use_distributed_sampler=False.
 
     Args:
         task: The problem.
@@ -50,8 +45,7 @@ class LongMemoryData(LightningDataModule):
         RnnZooError: for whatever is wrong with an argument or the pictures, where it is first used.
     """
 
-    provides: ClassVar = ("input_size", "classes", "answers", "constant")  # what its description has
-    shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
+    provides = ("input_size", "classes", "answers", "constant")
 
     def __init__(
         self,
@@ -69,17 +63,12 @@ class LongMemoryData(LightningDataModule):
         if task not in get_args(Problem):
             near = did_you_mean(task, get_args(Problem))
             raise RnnZooError(f"task={task!r} is unknown{near} there are: {', '.join(get_args(Problem))}")
-        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-            if value < least:
-                raise RnnZooError(f"{name}={value} must be at least {least}")
         if examples is not None and (len(examples) != 3 or min(examples) < 1):
             raise RnnZooError(
                 f"examples={list(examples)} must be three numbers of at least 1: of training, validation and test"
             )
         if not 0 <= seed < 2**32:
             raise RnnZooError(f"seed={seed} must lie in 0 to {2**32 - 1}")
-        if predict_split not in PARTS:
-            raise RnnZooError(f"predict_split={predict_split!r} must be train, validation or test")
         least = GENERATED[task].least if task in GENERATED else 1
         if length is not None and length < least:
             raise RnnZooError(f"length={length} is too short: {task} takes at least {least} steps")
@@ -91,6 +80,8 @@ class LongMemoryData(LightningDataModule):
         self.task, self.length, self.examples, self.seed = task, length, examples, seed
         self.batch_size, self.dataset, self.num_workers = batch_size, dataset, num_workers
         self.predict_split, self.cache_dir = predict_split, cache_dir
+        self.check_at_least(batch_size=1, num_workers=0)
+        self.check_predict_split()
         if not task.endswith("mnist"):
             warn_without_effect(self, ("cache_dir",), f"task={task!r} is {_origin(task)}")
         self._parts: dict[str, Any] | None = None
@@ -117,27 +108,12 @@ class LongMemoryData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         self._load()
 
-    def train_dataloader(self) -> DataLoader[Examples]:
-        examples = self._load()["train"]
-        if len(examples) < self.batch_size:
-            raise RnnZooError(
-                f"batch_size={self.batch_size} is larger than the {len(examples)} training examples:"
-                f" batch_size={len(examples)} would do"
-            )
-        return shuffled(examples, self.batch_size, self.trainer, self.num_workers)
+    def read(self, part: str, training: bool) -> Fetched:
+        found: Fetched = self._load()[part]
+        return found
 
-    def val_dataloader(self) -> DataLoader[Examples]:
-        return self._in_order("validation")
-
-    def test_dataloader(self) -> DataLoader[Examples]:
-        return self._in_order("test")
-
-    def predict_dataloader(self) -> DataLoader[Examples]:
-        return self._in_order(self.predict_split)
-
-    def _in_order(self, part: str) -> DataLoader[Examples]:
-        examples: Fetched = self._load()[part]
-        return in_order(examples, self.batch_size, self.trainer, self.num_workers, f"examples of {part}")
+    def _what(self) -> str:
+        return f"task={self.task!r}"
 
     def _load(self) -> dict[str, Any]:
         if self._parts is None:

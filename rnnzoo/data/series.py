@@ -1,23 +1,21 @@
 """Univariate time series for forecasters."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch.utils.data import DataLoader
 
+from rnnzoo.data.base import ExampleData
 from rnnzoo.data.effects import warn_without_effect
-from rnnzoo.data.sharing import in_order, shuffled
 from rnnzoo.data.sources import load_splits
-from rnnzoo.data.splits import PARTS, check_fractions, check_parts, cut, own_splits
+from rnnzoo.data.splits import check_fractions, check_parts, cut, own_splits
 from rnnzoo.data.values import check_times, choose_column, read_values, resolution
-from rnnzoo.data.windows import Window, Windows
+from rnnzoo.data.windows import Windows
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 
 
-class SeriesData(LightningDataModule):
+class SeriesData(ExampleData):
     """One series in windows of `context` + `season` values of the past and `horizon` values of the future, unscaled.
 
     The series is split by time. The futures of a part lie wholly in it; their pasts may reach back into the parts
@@ -25,10 +23,6 @@ class SeriesData(LightningDataModule):
 
     A data set's own splits train, validation (or valid, val, dev) and test are used as they are, in this order of
     time. One that is missing is the end of the one before it.
-
-    Training goes through the windows in an order that depends on the seed and the epoch only; on several processes
-    each takes every so-manieth of them, so that together they see the batch that one process would see. In
-    evaluation each window is seen exactly once. That needs a trainer with use_distributed_sampler=False.
 
     Args:
         dataset: "taylor", the half-hourly electricity demand of rnnzoo[demo]; or a CSV, Parquet, JSON or Arrow file, a
@@ -52,8 +46,7 @@ class SeriesData(LightningDataModule):
         RnnZooError: for whatever is wrong with an argument or the series, where it is first used.
     """
 
-    provides: ClassVar = ("scaling", "horizon", "season")  # what its description has
-    shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
+    provides, named = ("scaling", "horizon", "season"), "windows"
 
     def __init__(
         self,
@@ -73,23 +66,12 @@ class SeriesData(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("horizon", horizon, 1),
-            ("context", context, 1),
-            ("season", season, 1),
-            ("stride", stride, 1),
-            ("eval_stride", eval_stride, 1),
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-        ):
-            if value < least:
-                raise RnnZooError(f"{name}={value} must be at least {least}")
-        if predict_split not in (*PARTS, "future"):
-            raise RnnZooError(f"predict_split={predict_split!r} must be train, validation, test or future")
         self.dataset, self.subset, self.column, self.time_column = dataset, subset, column, time_column
         self.horizon, self.context, self.season, self.split = horizon, context, season, check_fractions(split)
         self.stride, self.eval_stride, self.batch_size = stride, eval_stride, batch_size
         self.num_workers, self.predict_split, self.cache_dir = num_workers, predict_split, cache_dir
+        self.check_at_least(horizon=1, context=1, season=1, stride=1, eval_stride=1, batch_size=1, num_workers=0)
+        self.check_predict_split("future")
         self._loaded: tuple[np.ndarray, dict[str, range]] | None = None
         self._resolution = 0.0  # what the largest value differs by from the next that its column can hold
 
@@ -146,27 +128,8 @@ class SeriesData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         self._load()
 
-    def train_dataloader(self) -> DataLoader[Window]:
-        windows = self._windows("train", self.stride)
-        if len(windows) < self.batch_size:
-            raise RnnZooError(
-                f"batch_size={self.batch_size} is larger than the {len(windows)} training windows of {self.dataset!r} "
-                f"at stride={self.stride}: batch_size={len(windows)} would do"
-            )
-        return shuffled(windows, self.batch_size, self.trainer, self.num_workers)
-
-    def val_dataloader(self) -> DataLoader[Window]:
-        return self._in_order("validation")
-
-    def test_dataloader(self) -> DataLoader[Window]:
-        return self._in_order("test")
-
-    def predict_dataloader(self) -> DataLoader[Window]:
-        return self._in_order(self.predict_split)
-
-    def _in_order(self, part: str) -> DataLoader[Window]:
-        windows = self._windows(part, self.eval_stride)
-        return in_order(windows, self.batch_size, self.trainer, self.num_workers, f"windows of {part}")
+    def read(self, part: str, training: bool) -> Windows:
+        return self._windows(part, self.stride if training else self.eval_stride)
 
     def _windows(self, part: str, stride: int) -> Windows:
         y, parts = self._load()

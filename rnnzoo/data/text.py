@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from rnnzoo.cache import cache_folder
+from rnnzoo.data.base import DataModule
 from rnnzoo.data.cache import EncodedText
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.encoding import Pieces, encode_splits
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ROWS = 1000  # of a data set that are joined at a time; pieces of a file are long
 
 
-class CharTextData(LightningDataModule):
+class CharTextData(DataModule):
     """Text, character by character, in contiguous streams: batch k + 1 goes on where batch k ended, in every row.
 
     Each split is cut into `batch_size` pieces of equal length, and a batch holds `sequence_length` characters of each,
@@ -61,8 +61,7 @@ class CharTextData(LightningDataModule):
         RnnZooError: for whatever is wrong with an argument or the text, where it is first used.
     """
 
-    provides: ClassVar = ("vocabulary",)  # what its description has
-    shares_out: ClassVar = True  # among processes; the command line switches Lightning's sampler off by it
+    provides = ("vocabulary",)
 
     def __init__(
         self,
@@ -80,24 +79,17 @@ class CharTextData(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("sequence_length", sequence_length, 1),
-            ("num_workers", num_workers, 0),
-        ):
-            if value < least:
-                raise RnnZooError(f"{name}={value} must be at least {least}")
         if vocabulary is not None and pretrained is not None:
             raise RnnZooError(
                 f"vocabulary and pretrained={pretrained!r} are both given: vocabulary= fixes the characters, "
                 "pretrained= extends those of a checkpoint; give one"
             )
-        if predict_split not in ("train", "validation", "test", "all"):
-            raise RnnZooError(f"predict_split={predict_split!r} must be train, validation, test or all")
         self.dataset, self.subset, self.column, self.separator = dataset, subset, column, separator
         self.batch_size, self.sequence_length, self.split = batch_size, sequence_length, check_fractions(split)
         self.predict_split, self.pretrained = predict_split, pretrained
         self.num_workers, self.cache_dir = num_workers, cache_dir
+        self.check_at_least(batch_size=1, sequence_length=1, num_workers=0)
+        self.check_predict_split("all")
         self._given = vocabulary
         self._loaded: tuple[EncodedText, dict[str, range], Vocabulary, np.ndarray] | None = None
 
@@ -114,24 +106,12 @@ class CharTextData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         self._load()
 
-    def train_dataloader(self) -> DataLoader[StreamBatch]:
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[StreamBatch]:
-        return self._loader("validation")
-
-    def test_dataloader(self) -> DataLoader[StreamBatch]:
-        return self._loader("test")
-
-    def predict_dataloader(self) -> DataLoader[StreamBatch]:
-        return self._loader(self.predict_split)
-
     def text(self, part: str = "all") -> str:
         """The text of a split, or all of it."""
         text, parts, _, _ = self._load()
         return Vocabulary(list(text.characters)).decode(text.ids[_slice(parts, part)])
 
-    def _loader(self, part: str) -> DataLoader[StreamBatch]:
+    def loader(self, part: str, training: bool) -> DataLoader[StreamBatch]:
         text, parts, _, table = self._load()
         world_size, rank = processes(self.trainer)
         own = share(self.batch_size, world_size)

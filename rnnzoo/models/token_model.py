@@ -30,7 +30,9 @@ class TokenModel(nn.Module):
         weight_drop: float = 0.0,
     ):
         super().__init__()
-        self.rnn = transforms.weight_drop(rnn, weight_drop) if weight_drop else rnn
+        if weight_drop:
+            transforms.weight_drop(rnn, weight_drop)
+        self.rnn = rnn
         self.embedding = nn.Embedding(vocabulary_size, rnn.input_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(rnn.output_size, vocabulary_size if outputs is None else outputs)

@@ -196,7 +196,7 @@ class Task(LightningModule):
         schedules = self.settings.make_schedules(optimizer, steps, f"{trainer.max_epochs} and {trainer.max_steps}")
         self._fresh = [copy.deepcopy(config["scheduler"].state_dict()) for config in schedules]
         self._groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-        return [optimizer], schedules
+        return [optimizer], schedules  # type: ignore[return-value]  # as Lightning documents it
 
     def on_train_start(self) -> None:
         """After a resume the schedule is laid anew, and gone through to where the checkpoint left it.

@@ -152,9 +152,10 @@ class Optimization:
             for group in groups:
                 group.pop("weight_decay", None)
         try:
-            return kind(groups, lr=self.learning_rate, **arguments)  # type: ignore[call-arg]
+            made: Optimizer = kind(groups, lr=self.learning_rate, **arguments)
         except (TypeError, ValueError) as error:
             raise RnnZooError(f"optimizer {kind.__name__}: {error}") from error
+        return made
 
     def make_schedules(self, optimizer: Optimizer, steps: float, limits: str) -> list[dict[str, Any]]:
         """The schedules as Lightning takes them.

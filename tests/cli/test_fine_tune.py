@@ -23,7 +23,7 @@ def test_what_is_new_is_said_and_weights_of_known_characters_are_kept(lm_run, tm
     said = answer.out + answer.err
     assert re.search(r"New in .*: 2 \('ß' 'é'\)\. Not seen there: 1 \('v'\)\.", said)
     before, after = (torch.load(p, weights_only=True) for p in (lm_run.checkpoint, tmp_path / answer.checkpoint))
-    old, new = before["hyper_parameters"]["vocabulary"], after["hyper_parameters"]["vocabulary"]
+    old, new = (content["hyper_parameters"]["description"]["vocabulary"] for content in (before, after))
     assert new[: len(old)] == old
     assert set(new) - set(old) == set(NEW)
     for name, weight in before["state_dict"].items():

@@ -255,7 +255,10 @@ def test_arguments_out_of_range_are_refused(options: dict[str, Any], message: st
     [
         ({"task": "digits", "length": 200}, "their 64 pixels go into 1, 2, 4, 8, 16, 32, 64 steps"),
         ({"task": "digits", "examples": (2000, 1, 1)}, r"is more than digits has: 1,258 of train, 180 of validation"),
-        ({"batch_size": 50, "examples": (40, 1, 1)}, "larger than the 40 training examples: batch_size=40 would do"),
+        (
+            {"batch_size": 50, "examples": (40, 1, 1)},
+            "larger than the 40 training examples of task='adding': batch_size=40 would do",
+        ),
     ],
 )
 def test_arguments_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
