@@ -15,10 +15,23 @@ _HOME = {
     "create": "rnnzoo.cells",
     "from_torch": "rnnzoo.convert",
     "list_cells": "rnnzoo.cells",
+    "load": "rnnzoo.tasks",
     "register": "rnnzoo.cells",
     "to_torch": "rnnzoo.convert",
+    "trainer": "rnnzoo.training.trainer",
 }
-__all__ = ["RNN", "Description", "RnnZooError", "create", "from_torch", "list_cells", "register", "to_torch"]
+__all__ = [
+    "RNN",
+    "Description",
+    "RnnZooError",
+    "create",
+    "from_torch",
+    "list_cells",
+    "load",
+    "register",
+    "to_torch",
+    "trainer",
+]
 
 if TYPE_CHECKING:
     from rnnzoo.cells import create, list_cells, register
@@ -26,6 +39,8 @@ if TYPE_CHECKING:
     from rnnzoo.description import Description
     from rnnzoo.errors import RnnZooError
     from rnnzoo.rnn import RNN
+    from rnnzoo.tasks import load
+    from rnnzoo.training.trainer import trainer
 
 
 def __getattr__(name: str) -> Any:

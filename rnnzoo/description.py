@@ -30,6 +30,7 @@ class Description:
         scaling: of the training part of a series, in its unit: "mean", "std", and "seasonal_error", the mean absolute
             difference from one season before.
         horizon: steps to forecast.
+        context: steps of the past that a forecast sees, besides a season before them.
         season: steps after which a series resembles itself.
         more: what else a data module and a task of your own agree on, by name; read like the others.
 
@@ -46,6 +47,7 @@ class Description:
     constant: float | None = None
     scaling: Mapping[str, float] | None = None
     horizon: int | None = None
+    context: int | None = None
     season: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 

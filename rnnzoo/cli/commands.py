@@ -150,7 +150,7 @@ def generate(args: list[str]) -> int:
         prompt = PROMPT if set(PROMPT) <= set(known) else next((c for c in "\n " if c in known), known[0])
     write(
         prompt,
-        model.generate(
+        model.stream(
             prompt,
             given.length,
             temperature=given.temperature,

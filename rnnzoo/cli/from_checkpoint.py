@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rnnzoo import __version__
 from rnnzoo.cli.arguments import typed_settings
 from rnnzoo.cli.classes import import_class, parameters_of
+from rnnzoo.description import describe
 from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks.checkpoints import task_name
 from rnnzoo.training.checkpoints import BestCheckpoint
@@ -26,6 +27,7 @@ class RunSettings(Callback):
 
     def __init__(self, model: dict[str, Any], settings: dict[str, Any]) -> None:
         self.model, self.settings = model, settings
+        self._description: dict[str, Any] | None = None
         defaults = default_settings(import_class(settings["class_path"]))
         self.files = [
             name
@@ -42,6 +44,10 @@ class RunSettings(Callback):
         about["model"] = self.model
         about.setdefault("task", task_name(pl_module))  # a task says so itself, any other LightningModule does not
         about.setdefault("version", __version__)
+        if "description" not in checkpoint.get("hyper_parameters", {}):
+            if self._description is None:
+                self._description = describe(trainer.datamodule).to_json()  # type: ignore[attr-defined]
+            about["description"] = self._description
 
 
 def _is_file(name: str, value: str) -> bool:

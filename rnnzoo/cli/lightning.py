@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -35,7 +34,7 @@ from rnnzoo.cli.arguments import (
 )
 from rnnzoo.cli.classes import import_class, import_installed, with_import_paths
 from rnnzoo.cli.from_checkpoint import RunSettings, bring_data
-from rnnzoo.cli.settings import MODE, PACKAGE, check_configs, use_own_loader
+from rnnzoo.cli.settings import MODE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
     leave_earlier_defaults,
@@ -54,14 +53,12 @@ from rnnzoo.tasks import pretrained as weights
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
-from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
-from rnnzoo.training.gradients import WarnOfDeadParameters
+from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
 from rnnzoo.training.messages import farewell, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
-from rnnzoo.training.progress import SampleText, digits, progress_bar
+from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
-
-DEFAULTS = PACKAGE / "defaults.yaml"
+from rnnzoo.training.trainer import DEFAULTS, fitting_callbacks, write_whole_files
 
 
 class ZooCLI(LightningCLI):
@@ -223,22 +220,21 @@ class ZooCLI(LightningCLI):
         bare = config.get("barebones")
         own = [*callbacks, *(config.get("callbacks") or [])]
         shows = not bare and config.get("enable_progress_bar") is not False
-        if shows and not any(isinstance(c, ProgressBar) for c in own):
-            callbacks = [*callbacks, progress_bar()]
+        keeps = not bare and config.get("enable_checkpointing") is not False
         if self.command == "fit":
-            callbacks = [*callbacks, StopBetweenSteps(), *([SampleText()] if shows else [])]
+            callbacks = [*callbacks, StopBetweenSteps()]
+            if keeps:
+                self._dump_config()
+                callbacks.append(RunSettings(self.config_dump["model"], self.config_dump["data"]))
             if not bare:
-                callbacks = [*callbacks, WarnOfDeadParameters()]
-        if self.command == "fit" and config.get("enable_checkpointing") is not False and not bare:
-            self._dump_config()
-            data = self.config_dump["data"]
-            callbacks = [*callbacks, RunSettings(self.config_dump["model"], data), BestCheckpoint(), LastCheckpoint()]
+                callbacks += fitting_callbacks(own, shows=shows, keeps=keeps)
+        elif shows and not any(isinstance(c, ProgressBar) for c in own):
+            callbacks = [*callbacks, progress_bar()]
         try:
             trainer = super()._instantiate_trainer(config, callbacks)
         except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
             raise RnnZooError(f"trainer: {' '.join(str(error).split())}") from error
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's or of the strategy's own
-            trainer.strategy.checkpoint_io = WholeFiles()
+        write_whole_files(trainer)
         return trainer
 
     def fit(self, **arguments: Any) -> None:

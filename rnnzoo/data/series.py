@@ -46,7 +46,7 @@ class SeriesData(ExampleData):
         RnnZooError: for whatever is wrong with an argument or the series, where it is first used.
     """
 
-    provides, named = ("scaling", "horizon", "season"), "windows"
+    provides, named = ("scaling", "horizon", "season", "context"), "windows"
 
     def __init__(
         self,
@@ -123,7 +123,13 @@ class SeriesData(ExampleData):
     @property
     def description(self) -> Description:
         """What a task has to know: scaling, horizon and season; reads the series, as `scaling`."""
-        return Description(source=type(self).__name__, scaling=self.scaling, horizon=self.horizon, season=self.season)
+        return Description(
+            source=type(self).__name__,
+            scaling=self.scaling,
+            horizon=self.horizon,
+            season=self.season,
+            context=self.context,
+        )
 
     def setup(self, stage: str | None = None) -> None:
         self._load()

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 _NAMES = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")

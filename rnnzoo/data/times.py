@@ -4,7 +4,7 @@ import re
 import warnings
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from rnnzoo.data.steps import goes_on, is_even
 from rnnzoo.errors import RnnZooError

@@ -114,7 +114,7 @@ def check_times(rows: "Dataset", column: str, dataset: str, warn: Callable[[str]
 
 def _as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
     """Timestamps or numbers, as a pandas Series."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     from rnnzoo.data.times import dates_in_numbers, read_times
 

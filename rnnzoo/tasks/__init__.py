@@ -1,9 +1,20 @@
 """The LightningModules."""
 
-from rnnzoo.tasks.base import Task
-from rnnzoo.tasks.checkpoints import load_task, read_checkpoint
+from rnnzoo.tasks.base import Judged, Task
+from rnnzoo.tasks.checkpoints import load, load_task, read_checkpoint
 from rnnzoo.tasks.forecasting import Forecaster
 from rnnzoo.tasks.language_modeling import LanguageModel
 from rnnzoo.tasks.sequences import SequenceTask
+from rnnzoo.tasks.settings import Settings
 
-__all__ = ["Forecaster", "LanguageModel", "SequenceTask", "Task", "load_task", "read_checkpoint"]
+__all__ = [
+    "Forecaster",
+    "Judged",
+    "LanguageModel",
+    "SequenceTask",
+    "Settings",
+    "Task",
+    "load",
+    "load_task",
+    "read_checkpoint",
+]

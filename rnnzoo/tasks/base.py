@@ -2,10 +2,12 @@
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import pandas as pd
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -24,6 +26,7 @@ from rnnzoo.tasks import pretrained as weights
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.means import ExactMean
 from rnnzoo.tasks.settings import Settings
+from rnnzoo.training.predictions import table_columns
 from rnnzoo.training.progress import digits
 from rnnzoo.transforms.gates import bare
 
@@ -115,6 +118,25 @@ class Task(LightningModule):
         if found is None:
             raise RnnZooError(f"{type(self).__name__} has no RNN: make one by self.settings.rnn(input_size)")
         return found
+
+    def batch_of(self, inputs: Any) -> Any:
+        """Plain inputs (texts, arrays, frames) as a batch for ``predict_step``."""
+        raise RnnZooError(f"{type(self).__name__} must define batch_of(inputs) to predict on plain inputs")
+
+    def predict(self, inputs: Any) -> pd.DataFrame:
+        """What ``rnnzoo predict`` would write of `inputs`, as a frame; ``batch_of`` says what they may be.
+
+        Raises:
+            RnnZooError: inputs that this task cannot read.
+        """
+        batch = self.transfer_batch_to_device(self.batch_of(inputs), self.device, 0)
+        with evaluating(self):
+            columns = table_columns(self.predict_step(batch, 0), type(self).__name__)
+        return pd.DataFrame(self.describe_predictions(columns))
+
+    def describe_predictions(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a table of predictions, with names where numbers stood."""
+        return columns
 
     # ---- what it says of itself
 
@@ -289,6 +311,19 @@ class Task(LightningModule):
         kind = type(self)
         about = {"task": f"{kind.__module__}.{kind.__qualname__}", "version": __version__}
         checkpoint["rnnzoo"] = checkpoint.get("rnnzoo", {}) | about  # the command line has added its own
+
+
+@contextmanager
+def evaluating(module: LightningModule) -> Iterator[None]:
+    """In evaluation mode and without gradients; every part then goes back to the mode that it was in."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def contradictions(saved: Mapping[str, Any], given: Mapping[str, Any], may_change: frozenset[str]) -> list[str]:

@@ -1,12 +1,13 @@
 """Checkpoints read without building a model: what they were made with, and whether they are ours."""
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnnzoo.description import of_hyper_parameters
+from rnnzoo.description import Description, described, of_hyper_parameters
 from rnnzoo.errors import RnnZooError
 
 
@@ -21,7 +22,8 @@ def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str,
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise RnnZooError(f"{argument} {str(path)!r} {what}; a run keeps its checkpoints in <run>/checkpoints/*.ckpt")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Description]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a file that is not, or is no longer, a checkpoint
         reason = str(error).splitlines()[0].split(". ")[0][:120] if str(error) else type(error).__name__
         raise RnnZooError(f"{argument} {str(path)!r} cannot be read: truncated, or no checkpoint ({reason})") from error
@@ -51,9 +53,33 @@ def load_task(path: str | Path, argument: str = "checkpoint") -> Any:
     """
     content = read_checkpoint(path, argument)
     kind = task_class(content, path)
-    task = kind(**content["hyper_parameters"])
+    about = content["rnnzoo"]
+    settings = content["hyper_parameters"] or (about.get("model") or {}).get("init_args") or {}
+    description = described(settings.get("description") or about.get("description"))
+    if "description" in inspect.signature(kind).parameters:
+        settings = {**settings, "description": description}
+    task: Any = kind(**settings)
     task.load_state_dict(content["state_dict"])
+    if not hasattr(task, "description"):
+        task.description = description
     return task.eval()
+
+
+def load(checkpoint: str | Path) -> Any:
+    """The task that a checkpoint holds, in evaluation mode on the CPU, ready to ``predict``; nothing else is needed.
+
+    >>> import rnnzoo
+    >>> model = rnnzoo.load("runs/forecast/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
+    >>> model.description.horizon, model.predict(series)  # doctest: +SKIP
+
+    Args:
+        checkpoint: one that `fit` or a Trainer wrote for a task, or that `fit` wrote for any LightningModule.
+
+    Raises:
+        RnnZooError: there is no such file, it is truncated or no checkpoint of rnnzoo, or its class or its cell cannot
+            be found.
+    """
+    return load_task(checkpoint)
 
 
 def task_class(content: dict[str, Any], path: str | Path) -> type:

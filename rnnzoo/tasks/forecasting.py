@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -94,6 +96,49 @@ class Forecaster(Task):
         step = torch.arange(1, forecast.shape[1] + 1, device=self.device)
         columns = {"origin": batch.origin.repeat_interleave(len(step)), "step": step.repeat(len(batch.origin))}
         return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles)}
+
+    def batch_of(self, inputs: Any) -> Window:
+        """The end of a series (N,), or of several (B, N), as windows whose future is not known.
+
+        Args:
+            inputs: an array, a list, a pandas or polars Series, or a frame with a column for each series; the last
+                context and season of it are read, or what there is of them: a season and one value at least.
+
+        Raises:
+            RnnZooError: too short, or values that are no numbers or missing.
+        """
+        values = inputs.to_numpy() if hasattr(inputs, "to_numpy") else np.asarray(inputs)
+        if hasattr(inputs, "columns"):
+            values = values.T
+        try:
+            values = np.atleast_2d(values.astype(np.float64))
+        except (TypeError, ValueError) as error:
+            raise RnnZooError(f"a series must be of numbers: {error}") from error
+        season = self.model.season
+        if values.ndim != 2 or values.shape[1] <= season:
+            raise RnnZooError(
+                f"a series of {values.shape[-1]:,} values is too short: a forecast needs season={season} and one more"
+            )
+        values = values[:, -(season + (self.description.context or values.shape[1])) :]
+        if not np.isfinite(values).all():
+            raise RnnZooError("the end of the series has values that are missing or infinite")
+        future = torch.full((len(values), self.model.horizon), torch.nan, dtype=torch.float64)
+        return Window(torch.from_numpy(np.ascontiguousarray(values)), future, torch.arange(len(values)))
+
+    def predict(self, inputs: Any) -> pd.DataFrame:
+        """The forecast behind the end of a series, in its unit: a row a step ahead, a column for each quantile.
+
+        Args:
+            inputs: as `batch_of`.
+
+        Returns:
+            Columns "step" (1 the first) and "q0.1", ...; of several series "series" (its number) before them.
+
+        Raises:
+            RnnZooError: as `batch_of`.
+        """
+        made = super().predict(inputs).rename(columns={"origin": "series"})
+        return made if made["series"].nunique() > 1 else made.drop(columns="series")
 
     def _pinball(self, forecast: Tensor, future: Tensor) -> Tensor:
         """The mean pinball loss, in units of the seasonal error, over the steps ahead that are known; 0 for none.

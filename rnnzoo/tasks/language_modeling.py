@@ -2,9 +2,10 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,8 +16,9 @@ from rnnzoo.data.vocabulary import Vocabulary
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.token_model import TokenModel
-from rnnzoo.tasks.base import Judged, Task
+from rnnzoo.tasks.base import Judged, Task, evaluating
 from rnnzoo.training.carried_state import CarriedState
+from rnnzoo.training.predictions import table_columns
 from rnnzoo.training.progress import digits
 
 LN2 = math.log(2)
@@ -91,6 +93,45 @@ class LanguageModel(Task):
         characters = self.vocabulary.characters
         return {**columns, "token": [characters[i] for i in columns["token"]]}
 
+    def batch_of(self, inputs: str | Sequence[str]) -> list[StreamBatch]:
+        """Each text, of two characters at least, as a batch of its own.
+
+        Raises:
+            RnnZooError: no text, a shorter one, or characters that the model does not know.
+        """
+        texts = [inputs] if isinstance(inputs, str) else list(inputs)
+        batches = []
+        for k, text in enumerate(texts):
+            if not isinstance(text, str) or len(text) < 2:
+                raise RnnZooError(
+                    f"text {k} must be of two characters or more, of which all but the first are predicted"
+                )
+            ids = self.vocabulary.encode(text, f"text {k}")[None]
+            batches.append(StreamBatch(ids[:, :-1], ids[:, 1:], torch.ones(1, dtype=torch.int64)))
+        return batches
+
+    def predict(self, inputs: str | Sequence[str]) -> pd.DataFrame:
+        """Of every character of a text but the first: its log-probability in nats after those before it.
+
+        Args:
+            inputs: a text, or a list of them, each read from the initial state.
+
+        Returns:
+            Columns "text" (its number), "position", "token" and "log_prob".
+
+        Raises:
+            RnnZooError: as `batch_of`.
+        """
+        frames = []
+        for k, batch in enumerate(self.batch_of(inputs)):
+            self._carried.reset("predict")
+            with evaluating(self):
+                columns = self.predict_step(StreamBatch(*(part.to(self.device) for part in batch)), 0)
+            table = self.describe_predictions(table_columns(columns, type(self).__name__))
+            frames.append(pd.DataFrame({"text": k, **table}))
+        self._carried.reset("predict")
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
     def _nats(self, batch: StreamBatch, stage: str, reduction: str = "none") -> Tensor:
         """-ln p of each target, (B * T,), 0 where a stream has ended, or their sum; float32 whatever the precision."""
         hx = self._carried[stage] if self.carry_state else None
@@ -104,7 +145,11 @@ class LanguageModel(Task):
 
     # ---- sampling
 
-    def generate(
+    def generate(self, prompt: str, length: int, **sampling: Any) -> str:
+        """Text that goes on from `prompt`, all at once; arguments and errors as `stream`."""
+        return "".join(self.stream(prompt, length, **sampling))
+
+    def stream(
         self,
         prompt: str,
         length: int,
@@ -150,7 +195,7 @@ class LanguageModel(Task):
     def sample_text(self, prompt: str, length: int, seed: int = 0) -> str:
         """`prompt` and `length` characters that go on from it, at temperature 0.7 and top-p 0.9."""
         generator = torch.Generator(self.device).manual_seed(seed)
-        return prompt + "".join(self.generate(prompt, length, temperature=0.7, top_p=0.9, generator=generator))
+        return prompt + self.generate(prompt, length, temperature=0.7, top_p=0.9, generator=generator)
 
     def opening(self, inputs: Tensor) -> str:
         """Whole words that a text of `inputs` (B, T) begins with, for a prompt."""

@@ -32,7 +32,7 @@ def load_into(task: "Task", path: str) -> None:
     wrong = contradictions(saved, mine, task.may_change)
     if wrong:
         raise RnnZooError(f"pretrained {path!r} was made with other settings: {'; '.join(wrong)}")
-    old, new = of_hyper_parameters(saved).vocabulary, task.description.vocabulary
+    old, new = (list(v) if v else None for v in (of_hyper_parameters(saved).vocabulary, task.description.vocabulary))
     rows: tuple[torch.Tensor, torch.Tensor] | None = None
     if old is not None and new is not None:
         place = {token: row for row, token in enumerate(old)}
@@ -44,7 +44,7 @@ def load_into(task: "Task", path: str) -> None:
         rows = to, of
     state, loaded = task.state_dict(), set()
     for name, tensor in content["state_dict"].items():
-        if name in task.by_token and name in state:
+        if name in task.by_token and name in state and (old != new or state[name].shape != tensor.shape):
             if rows is not None and state[name].shape[1:] == tensor.shape[1:]:
                 state[name][rows[0]] = tensor[rows[1]]
                 loaded.add(name)

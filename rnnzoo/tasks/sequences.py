@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +17,7 @@ from rnnzoo.data.streams import IGNORED
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.sequence_model import SequenceModel
-from rnnzoo.tasks.base import Judged, Task
+from rnnzoo.tasks.base import Judged, Task, evaluating
 from rnnzoo.training.progress import digits
 
 
@@ -98,6 +100,67 @@ class SequenceTask(Task):
         else:
             columns["prediction"] = y.flatten()
         return {name: column[there] for name, column in columns.items()}
+
+    def batch_of(self, inputs: Any) -> SequenceBatch:
+        """Sequences whose answers are not known, as a batch.
+
+        Args:
+            inputs: an array (B, T, I), or a list of arrays (T, I), which may differ in length; where the task reads
+                tokens, a list of texts or of lists of tokens.
+
+        Raises:
+            RnnZooError: none, one without a step, of another number of features, or a token that is not known.
+        """
+        sequences = [self._steps(k, sequence) for k, sequence in enumerate(inputs)]
+        if not sequences:
+            raise RnnZooError("there are no sequences to predict for")
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        x = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
+        wide = self.model.answers or x.shape[1]
+        y = torch.full((len(x), wide), IGNORED) if self.classes else torch.full((len(x), wide), torch.nan)
+        return SequenceBatch(x, y, torch.arange(len(x)), lengths if (lengths != x.shape[1]).any() else None)
+
+    def _steps(self, k: int, sequence: Any) -> Tensor:
+        """A sequence (T, I), or its tokens (T,)."""
+        if (tokens := self.description.vocabulary) is not None:
+            place = {token: i for i, token in enumerate(tokens)}
+            if unknown := [token for token in sequence if token not in place]:
+                raise RnnZooError(f"sequence {k} has {unknown[0]!r}, which is not among the {len(tokens)} tokens")
+            steps = torch.tensor([place[token] for token in sequence], dtype=torch.int64)
+        else:
+            steps = torch.as_tensor(np.asarray(sequence), dtype=torch.float32)
+        size = self.description.input_size
+        if not len(steps) or (tokens is None and steps.shape[1:] != (size,)):
+            wanted = "one token at least" if tokens is not None else f"the shape (T, {size}), T at least 1"
+            raise RnnZooError(f"sequence {k} must have {wanted}, not {tuple(steps.shape)}")
+        return steps
+
+    def predict(self, inputs: Any) -> pd.DataFrame:
+        """The answers to sequences, a row each.
+
+        Args:
+            inputs: as `batch_of`.
+
+        Returns:
+            Columns "example" (its number), "answer" (0 the first) and "prediction"; of classes "probability" too, and
+            "label" where they have names.
+
+        Raises:
+            RnnZooError: as `batch_of`.
+        """
+        batch = self.transfer_batch_to_device(self.batch_of(inputs), self.device, 0)
+        with evaluating(self):
+            y = self(batch.x, batch.lengths)
+        there = self._inside(batch, batch.y).flatten().cpu()
+        example, answer = (grid.flatten()[there] for grid in np.indices(batch.y.shape))
+        columns: dict[str, Any] = {"example": example, "answer": answer}
+        if not self.classes:
+            return pd.DataFrame({**columns, "prediction": y.flatten().cpu()[there]})
+        probability, best = (part.flatten().cpu()[there] for part in y.softmax(-1).max(-1))
+        columns |= {"prediction": best, "probability": probability}
+        if self.description.labels is not None:
+            columns["label"] = [self.description.labels[k] for k in best.tolist()]
+        return pd.DataFrame(columns)
 
     def judge(self, batch: Any, stage: str) -> Judged:
         batch = as_sequences(batch)

@@ -56,7 +56,7 @@ class PredictionsFile(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        columns = _columns(prediction, type(pl_module).__name__)
+        columns = table_columns(prediction, type(pl_module).__name__)
         describe = getattr(pl_module, "describe_predictions", None)
         table = pa.table(describe(columns) if describe else columns)
         if not set(getattr(pl_module, "prediction_order", [None])) <= set(table.column_names):
@@ -102,7 +102,7 @@ def write_table(table: pa.Table, path: Path) -> None:
         raise RnnZooError(f"predictions.path {str(path)!r} cannot be written: {reason}") from error
 
 
-def _columns(prediction: Any, task: str) -> dict[str, Any]:
+def table_columns(prediction: Any, task: str) -> dict[str, Any]:
     """A prediction by column.
 
     Raises:

@@ -1,0 +1,60 @@
+"""A Lightning Trainer with the defaults of the command line, in one call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+
+from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
+from rnnzoo.training.gradients import WarnOfDeadParameters
+from rnnzoo.training.progress import SampleText, progress_bar
+from rnnzoo.training.run_folder import RunLogger
+
+DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
+
+
+def trainer(name: str = "rnnzoo", *, callbacks: Sequence[Callback] = (), **settings: Any) -> Trainer:
+    """A Trainer that writes its run to ``runs/NAME/version_N``, as ``rnnzoo fit`` does, and keeps `best` and `last`.
+
+    A plain ``lightning.Trainer`` trains every task too; this one has gradients clipped, a bar with the learning rate or
+    a line an epoch, a sample of a language model's text, and a word on parameters that nothing learns.
+
+    Args:
+        name: of the run.
+        callbacks: further ones.
+        settings: of ``lightning.Trainer``; they win over the defaults, which are those of ``rnnzoo/defaults.yaml``.
+    """
+    defaults = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["trainer"]
+    folder = defaults.pop("logger")["init_args"]["save_dir"]
+    given = {**defaults, "logger": RunLogger(save_dir=folder, name=name), **settings}
+    own = fitting_callbacks(
+        callbacks,
+        shows=given.get("enable_progress_bar") is not False,
+        keeps=given.get("enable_checkpointing") is not False,
+    )
+    made = Trainer(callbacks=[*callbacks, *own], **given)
+    write_whole_files(made)
+    return made
+
+
+def fitting_callbacks(given: Sequence[Callback], *, shows: bool, keeps: bool) -> list[Callback]:
+    """What a run of training has beside the callbacks that are `given`.
+
+    Args:
+        given: those of the user; a progress bar among them is the only one.
+        shows: whether progress is shown.
+        keeps: whether checkpoints are kept.
+    """
+    bar = [] if any(isinstance(callback, ProgressBar) for callback in given) else [progress_bar()]
+    showing = [*bar, SampleText()] if shows else []
+    return [*showing, WarnOfDeadParameters(), *([BestCheckpoint(), LastCheckpoint()] if keeps else [])]
+
+
+def write_whole_files(made: Trainer) -> None:
+    """Has a trainer write its checkpoints aside and rename them, unless the user or the strategy writes its own way."""
+    if type(made.strategy.checkpoint_io) is TorchCheckpointIO:
+        made.strategy.checkpoint_io = WholeFiles()
