@@ -103,9 +103,7 @@ class LanguageModel(Task):
         batches = []
         for k, text in enumerate(texts):
             if not isinstance(text, str) or len(text) < 2:
-                raise RnnZooError(
-                    f"text {k} must be of two characters or more, of which all but the first are predicted"
-                )
+                raise RnnZooError(f"text {k} must have two characters at least: all but the first are predicted")
             ids = self.vocabulary.encode(text, f"text {k}")[None]
             batches.append(StreamBatch(ids[:, :-1], ids[:, 1:], torch.ones(1, dtype=torch.int64)))
         return batches

@@ -151,12 +151,12 @@ class SequenceTask(Task):
         batch = self.transfer_batch_to_device(self.batch_of(inputs), self.device, 0)
         with evaluating(self):
             y = self(batch.x, batch.lengths)
-        there = self._inside(batch, batch.y).flatten().cpu()
+        there = self._inside(batch, batch.y).flatten().cpu().numpy()
         example, answer = (grid.flatten()[there] for grid in np.indices(batch.y.shape))
         columns: dict[str, Any] = {"example": example, "answer": answer}
         if not self.classes:
-            return pd.DataFrame({**columns, "prediction": y.flatten().cpu()[there]})
-        probability, best = (part.flatten().cpu()[there] for part in y.softmax(-1).max(-1))
+            return pd.DataFrame({**columns, "prediction": y.flatten().cpu().numpy()[there]})
+        probability, best = (part.flatten().cpu().numpy()[there] for part in y.softmax(-1).max(-1))
         columns |= {"prediction": best, "probability": probability}
         if self.description.labels is not None:
             columns["label"] = [self.description.labels[k] for k in best.tolist()]
