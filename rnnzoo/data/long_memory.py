@@ -29,17 +29,17 @@ class LongMemoryData(ExampleData):
     is missing is the end of the one before it.
 
     Args:
-        task: The problem.
-        length: Steps of a sequence; 200 by default. Of pictures, the steps that their pixels are shared out over: all
+        task: the problem.
+        length: steps of a sequence; 200 by default. Of pictures, the steps that their pixels are shared out over: all
             by default, one pixel at a time; for the digits, 8 gives a row at a time.
-        examples: Of training, validation and test; 20,000, 1,000 and 2,000 by default, or all pictures.
-        seed: Of the examples, of which picture lies in which part, and of the order of permuted pixels.
-        batch_size: Examples in a batch, over all processes.
-        dataset: Where mnist comes from: a name on the HuggingFace hub, or a folder that `save_to_disk` wrote, of
+        examples: of training, validation and test; 20,000, 1,000 and 2,000 by default, or all pictures.
+        seed: of the examples, of which picture lies in which part, and of the order of permuted pixels.
+        batch_size: examples in a batch, over all processes.
+        dataset: where mnist comes from: a name on the HuggingFace hub, or a folder that `save_to_disk` wrote, of
             pictures of one size in a column `image` and classes from 0 in a column `label`.
-        num_workers: Processes that load data, for each loader.
-        predict_split: What `predict` reads.
-        cache_dir: Folder for what `datasets` prepares; by default its own.
+        num_workers: processes that load data, for each loader.
+        predict_split: what `predict` reads.
+        cache_dir: folder for what `datasets` prepares; by default its own.
 
     Raises:
         RnnZooError: for whatever is wrong with an argument or the pictures, where it is first used.

@@ -27,20 +27,20 @@ class SeriesData(ExampleData):
     Args:
         dataset: "taylor", the half-hourly electricity demand of rnnzoo[demo]; or a CSV, Parquet, JSON or Arrow file, a
             folder of such files, a folder that `save_to_disk` wrote, or a name on the HuggingFace hub.
-        subset: The configuration, for a data set on the hub that has several.
-        column: The column with the values; may be left out where only one holds numbers.
-        time_column: A column of dates or numbers that must increase from row to row; it is only checked. Steps that are
+        subset: the configuration, for a data set on the hub that has several.
+        column: the column with the values; may be left out where only one holds numbers.
+        time_column: a column of dates or numbers that must increase from row to row; it is only checked. Steps that are
             missing are a warning.
-        horizon: Values to forecast.
-        context: Values of the past that a forecast sees, besides a season before them.
-        season: Values in a period of the series, a week for example.
-        split: Fractions of the series for training, validation and test, in this order.
-        stride: From one training window to the next.
-        eval_stride: From one window of validation, test or prediction to the next.
-        batch_size: Windows in a batch, over all processes.
-        num_workers: Processes that load data, for each loader.
-        predict_split: What `predict` reads; "future" is the one window at the end of the series, whose future is NaN.
-        cache_dir: Folder for what `datasets` prepares; by default its own.
+        horizon: values to forecast.
+        context: values of the past that a forecast sees, besides a season before them.
+        season: values in a period of the series, a week for example.
+        split: fractions of the series for training, validation and test, in this order.
+        stride: from one training window to the next.
+        eval_stride: from one window of validation, test or prediction to the next.
+        batch_size: windows in a batch, over all processes.
+        num_workers: processes that load data, for each loader.
+        predict_split: what `predict` reads; "future" is the one window at the end of the series, whose future is NaN.
+        cache_dir: folder for what `datasets` prepares; by default its own.
 
     Raises:
         RnnZooError: for whatever is wrong with an argument or the series, where it is first used.

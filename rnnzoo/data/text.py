@@ -43,18 +43,18 @@ class CharTextData(DataModule):
     Args:
         dataset: "kjv", the King James Bible of rnnzoo[demo]; or a text file, a CSV, Parquet, JSON or Arrow file, a
             folder of such files, a folder that `save_to_disk` wrote, or a name on the HuggingFace hub.
-        subset: The configuration, for a data set on the hub that has several.
-        column: The column with the text; a text file has no other than "text". A null counts as an empty text.
-        separator: What stands between two rows of a data set. A text file is taken as it is, byte for byte.
-        batch_size: Streams in all, over all processes.
-        sequence_length: Characters of each stream in a batch.
-        split: Fractions of the text for training, validation and test, in this order.
-        predict_split: What `predict` reads.
-        vocabulary: The characters in the order of their ids, or a checkpoint to take them from: the text may have no
+        subset: the configuration, for a data set on the hub that has several.
+        column: the column with the text; a text file has no other than "text". A null counts as an empty text.
+        separator: what stands between two rows of a data set. A text file is taken as it is, byte for byte.
+        batch_size: streams in all, over all processes.
+        sequence_length: characters of each stream in a batch.
+        split: fractions of the text for training, validation and test, in this order.
+        predict_split: what `predict` reads.
+        vocabulary: the characters in the order of their ids, or a checkpoint to take them from: the text may have no
             others. By default the sorted characters of the text, of all splits.
-        pretrained: A checkpoint whose vocabulary is kept and extended by the characters that are new in this text.
-        num_workers: Processes that load data, for each loader.
-        cache_dir: Folder for what long texts are encoded to, by default $RNNZOO_CACHE, $XDG_CACHE_HOME/rnnzoo or
+        pretrained: a checkpoint whose vocabulary is kept and extended by the characters that are new in this text.
+        num_workers: processes that load data, for each loader.
+        cache_dir: folder for what long texts are encoded to, by default $RNNZOO_CACHE, $XDG_CACHE_HOME/rnnzoo or
             ~/.cache/rnnzoo, and for what `datasets` prepares, by default its own.
 
     Raises:

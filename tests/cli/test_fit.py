@@ -194,8 +194,11 @@ def test_a_printed_config_trains(zoo, tmp_path, text_file):
 
 
 def test_what_the_command_line_overrides_is_seen_by_interpolation(zoo, series_file):
+    Path("same.yaml").write_text(
+        "model:\n  init_args:\n    horizon: ${data.init_args.horizon}\n    season: ${data.init_args.season}\n"
+    )
     given = ["--data.dataset", series_file, "--data.column", "load", "--data.horizon", "18", "--data.season", "12"]
-    answer = zoo("fit", *TINY_FORECASTER, *given)
+    answer = zoo("fit", *TINY_FORECASTER, "--config=same.yaml", *given)
     assert answer.status == 0, answer.err
     saved = torch.load(answer.checkpoint, weights_only=True)
     assert (saved["hyper_parameters"]["horizon"], saved["hyper_parameters"]["season"]) == (18, 12)

@@ -52,7 +52,8 @@ def test_a_schedule_in_a_config_without_an_optimizer_is_an_error(zoo, tmp_path):
 
 def test_an_optimizer_says_which_settings_of_the_model_it_replaces(zoo):
     answer = zoo("fit", *TINY_MEMORY, *BRIEF, "--optimizer=SGD", "--optimizer.lr=0.1")
-    assert "warning: have no effect: optimizer SGD" in answer.err
+    assert "model.learning_rate, model.weight_decay, model.no_decay" in answer.err
+    assert "have no effect: optimizer SGD is given" in answer.err
 
 
 @pytest.mark.parametrize(
