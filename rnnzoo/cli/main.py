@@ -48,7 +48,7 @@ def main(args: list[str] | None = None) -> int:
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
     if args[:1] == ["help"]:  # `rnnzoo help fit` is `rnnzoo fit --help`
-        args = [*args[1:2], "--help"]
+        args = [*args[1:], "--help"]
     for stream in (sys.stdout, sys.stderr):  # a console that knows no Greek gets question marks, not a traceback
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -89,9 +89,15 @@ def answer(args: list[str]) -> int:
 def run(command: str, args: list[str]) -> int:
     """Runs one command; a command's own imports happen here and not before."""
     if command in LIGHTNING:
+        from rnnzoo.cli.help import overview_alone, without_help
+
+        args, help_asked = without_help(args)
+        if help_asked == "short" and not args:
+            print(overview_alone(command))
+            return 0
         from rnnzoo.cli.lightning import run_lightning
 
-        return run_lightning(command, args)
+        return run_lightning(command, args, help_asked)
     if command in OTHERS:
         from rnnzoo.cli import commands
 
