@@ -3,6 +3,7 @@
 Nothing heavy is imported here, so that ``rnnzoo --help`` answers at once.
 """
 
+import importlib
 import io
 import os
 import sys
@@ -17,12 +18,23 @@ LIGHTNING = {
     "predict": "write a checkpoint's predictions to a Parquet or CSV file",
 }
 OTHERS = {
+    "init": "start a project: a folder with a config, a cell, a test and a README",
     "generate": "sample text from a language model's checkpoint",
     "cells": "list the cells, or print the equations of one",
     "check": "run the conformance checks on a cell",
     "bench": "time kernels and peers on the same work",
+    "completion": "print what has bash, zsh or fish complete this command",
 }
-MEANT = {"train": "fit", "eval": "test", "evaluate": "test", "val": "validate", "sample": "generate", "list": "cells"}
+LIGHT = ("init", "completion")  # each in a module of its name, which does not wait for torch
+MEANT = {
+    "train": "fit",
+    "eval": "test",
+    "evaluate": "test",
+    "val": "validate",
+    "sample": "generate",
+    "list": "cells",
+    "new": "init",
+}
 
 
 def usage() -> str:
@@ -98,6 +110,9 @@ def run(command: str, args: list[str]) -> int:
         from rnnzoo.cli.lightning import run_lightning
 
         return run_lightning(command, args, help_asked)
+    if command in LIGHT:
+        answer: int = importlib.import_module(f"rnnzoo.cli.{command}").run(args)
+        return answer
     if command in OTHERS:
         from rnnzoo.cli import commands
 
