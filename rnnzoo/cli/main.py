@@ -110,9 +110,13 @@ def run(command: str, args: list[str]) -> int:
         from rnnzoo.cli.lightning import run_lightning
 
         return run_lightning(command, args, help_asked)
+    if command == "__complete":  # what the scripts of `rnnzoo completion` ask
+        from rnnzoo.cli.completion import answer as complete
+
+        return complete(args)
     if command in LIGHT:
-        answer: int = importlib.import_module(f"rnnzoo.cli.{command}").run(args)
-        return answer
+        status: int = importlib.import_module(f"rnnzoo.cli.{command}").run(args)
+        return status
     if command in OTHERS:
         from rnnzoo.cli import commands
 
