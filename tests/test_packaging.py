@@ -67,6 +67,9 @@ def test_a_wheel_builds_and_runs_from_an_empty_folder(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("rnnzoo-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
+    project = {f"rnnzoo/templates/project/{name}" for name in ("config.yaml", "README.md", "my_project/cells.py")}
+    shells = {f"rnnzoo/cli/shells/rnnzoo.{shell}" for shell in ("bash", "zsh", "fish")}
+    assert project | shells <= set(names)
     assert {"rnnzoo/defaults.yaml", "rnnzoo/configs/char_lm.yaml", "rnnzoo/py.typed"} <= set(names)
     assert not [name for name in names if name.startswith("tests")]
     assert [name for name in names if name.endswith("licenses/LICENSE")]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from rnnzoo.cli.settings import shipped_configs
+from rnnzoo.cli.shipped import shipped_configs
 from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks.checkpoints import read_checkpoint
 

@@ -2,29 +2,18 @@
 
 import argparse
 import json
-import re
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from rnnzoo.cells.registry import create, kind, list_cells, name_of
+from rnnzoo.cli.parser import Parser
 from rnnzoo.cli.tables import describe, equations, families_table, plain_table, speeds_in, zoo_table
-from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.errors import RnnZooError
 
 PROMPT = "In the beginning"
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse whose errors are ours: one line."""
-
-    def error(self, message: str) -> NoReturn:
-        if found := re.match(r"unrecognized arguments: (-\S+)", message):
-            options = [option for action in self._actions for option in action.option_strings]
-            near = did_you_mean(found[1].partition("=")[0].replace("_", "-"), options)
-            raise RnnZooError(f"{self.prog.split()[-1]}: unknown option {found[1]}{near} see `{self.prog} --help`")
-        raise RnnZooError(f"{self.prog.split()[-1]}: {message}; see `{self.prog} --help`")
 
 
 class CellArgs(argparse.Action):

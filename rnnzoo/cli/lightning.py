@@ -308,8 +308,8 @@ class ZooCLI(LightningCLI):
                 say(f"{name} {digits(float(value))}")
 
 
-def run_lightning(command: str, args: list[str]) -> int:
-    """Runs one of Lightning's commands."""
+def run_lightning(command: str, args: list[str], help_asked: str | None = None) -> int:
+    """Runs one of Lightning's commands, or says what it takes where help is asked for: "short" or "all"."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     if not sys.stderr.isatty():  # no line a step of what `datasets` does either
@@ -328,6 +328,10 @@ def run_lightning(command: str, args: list[str]) -> int:
     args = with_arguments_of(with_import_paths(args))
     args = configs_first(joined([shipped(a, before) for before, a in zip(["", *args], args, strict=False)]))
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
+    if help_asked == "short":
+        from rnnzoo.cli.settings_help import HelpCLI
+
+        HelpCLI(command, args)
     with no_interruption_lost():
-        ZooCLI(command, args)
+        ZooCLI(command, [*args, "--help"] if help_asked else args)
     return 0

@@ -3,6 +3,7 @@
 Nothing heavy is imported here, so that ``rnnzoo --help`` answers at once.
 """
 
+import importlib
 import io
 import os
 import sys
@@ -17,12 +18,23 @@ LIGHTNING = {
     "predict": "write a checkpoint's predictions to a Parquet or CSV file",
 }
 OTHERS = {
+    "init": "start a project: a folder with a config, a cell, a test and a README",
     "generate": "sample text from a language model's checkpoint",
     "cells": "list the cells, or print the equations of one",
     "check": "run the conformance checks on a cell",
     "bench": "time kernels and peers on the same work",
+    "completion": "print what has bash, zsh or fish complete this command",
 }
-MEANT = {"train": "fit", "eval": "test", "evaluate": "test", "val": "validate", "sample": "generate", "list": "cells"}
+LIGHT = ("init", "completion")  # each in a module of its name, which does not wait for torch
+MEANT = {
+    "train": "fit",
+    "eval": "test",
+    "evaluate": "test",
+    "val": "validate",
+    "sample": "generate",
+    "list": "cells",
+    "new": "init",
+}
 
 
 def usage() -> str:
@@ -48,7 +60,7 @@ def main(args: list[str] | None = None) -> int:
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
     if args[:1] == ["help"]:  # `rnnzoo help fit` is `rnnzoo fit --help`
-        args = [*args[1:2], "--help"]
+        args = [*args[1:], "--help"]
     for stream in (sys.stdout, sys.stderr):  # a console that knows no Greek gets question marks, not a traceback
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -89,9 +101,22 @@ def answer(args: list[str]) -> int:
 def run(command: str, args: list[str]) -> int:
     """Runs one command; a command's own imports happen here and not before."""
     if command in LIGHTNING:
+        from rnnzoo.cli.help import overview_alone, without_help
+
+        args, help_asked = without_help(args)
+        if help_asked == "short" and not args:
+            print(overview_alone(command))
+            return 0
         from rnnzoo.cli.lightning import run_lightning
 
-        return run_lightning(command, args)
+        return run_lightning(command, args, help_asked)
+    if command == "__complete":  # what the scripts of `rnnzoo completion` ask
+        from rnnzoo.cli.completion import answer as complete
+
+        return complete(args)
+    if command in LIGHT:
+        status: int = importlib.import_module(f"rnnzoo.cli.{command}").run(args)
+        return status
     if command in OTHERS:
         from rnnzoo.cli import commands
 

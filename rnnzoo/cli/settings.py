@@ -7,9 +7,9 @@ from typing import Any
 import jsonargparse
 import yaml  # type: ignore[import-untyped]
 
+from rnnzoo.cli.shipped import shipped_configs
 from rnnzoo.errors import RnnZooError, did_you_mean
 
-PACKAGE = Path(__file__).parent.parent
 MODE = "omegaconf+"
 _NOTHING = ("", "~", "null", "Null", "NULL")
 
@@ -32,11 +32,6 @@ def use_own_loader() -> None:
 
     load.takes_text = True  # type: ignore[attr-defined]
     jsonargparse.set_loader(MODE, load, (yaml.YAMLError,))
-
-
-def shipped_configs() -> list[Path]:
-    """The configs that come with the package, installed or not."""
-    return [path for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") for path in folder.glob("*.yaml")]
 
 
 def check_configs(args: list[str]) -> None:
