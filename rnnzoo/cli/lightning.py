@@ -54,7 +54,7 @@ from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
-from rnnzoo.training.messages import farewell, relative, say, warn
+from rnnzoo.training.messages import farewell, one_line, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
@@ -320,6 +320,7 @@ def run_lightning(command: str, args: list[str], help_asked: str | None = None) 
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own use of torch
     warnings.filterwarnings("ignore", ".*LightningCLI's args parameter.*")  # sys.argv is for the other processes
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    warnings.formatwarning = one_line(warnings.formatwarning)
     use_own_loader()
     for package in (tasks, data):  # known by short names once they are imported
         for name in package.__all__:

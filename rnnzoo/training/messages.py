@@ -4,7 +4,9 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -21,6 +23,18 @@ def say(line: str) -> None:
 def warn(line: str) -> None:
     """Says what a user may have meant otherwise, on one process only."""
     print(f"rnnzoo: warning: {line}", file=sys.stderr, flush=True)
+
+
+def one_line(others: Callable[..., str]) -> Callable[..., str]:
+    """How warnings are printed: those of this package in a line, without its code; any other as `others` has it."""
+    package = str(Path(__file__).parent.parent)
+
+    def formatted(message: Warning | str, category: type[Warning], filename: str, *where: Any, **line: Any) -> str:
+        if filename.startswith(package):
+            return f"rnnzoo: warning: {message}\n"
+        return others(message, category, filename, *where, **line)
+
+    return formatted
 
 
 def relative(path: str) -> str:

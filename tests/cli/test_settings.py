@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, shell
 
 QUIET = "--trainer.enable_progress_bar=false"
 BRIEF = ["--trainer.max_steps=2", "--data.examples=[32,16,16]"]
@@ -125,3 +125,36 @@ def test_a_config_that_asks_for_devices_that_are_not_here_is_named_and_evaluated
     assert "warning: trainer.devices is 4096, but this machine has" in answer.err
     assert "trainer.devices is 4096" in zoo("fit", path).complaint
     assert "trainer.devices is 512" in zoo("test", path, "--trainer.accelerator=cpu", "--trainer.devices=512").complaint
+
+
+def test_an_older_name_works_with_one_line_that_names_the_new(tmp_path, text_file):
+    given = [*TINY_LM, f"--data.dataset={text_file}", "--model.rnn_args.connect=highway", "--trainer.max_steps=1"]
+    answer = shell("fit", *given, cwd=tmp_path)
+    assert answer.status == 0, answer.err
+    (line,) = (line for line in answer.err.splitlines() if "rnn_args" in line)
+    assert line.startswith("rnnzoo: warning: rnn_args is an older name: ")
+    assert line.endswith("--model.connect")
+
+
+def test_arguments_of_an_optimizer_a_schedule_and_a_cell_stand_behind_their_names(zoo, text_file):
+    given = [*TINY_LM, f"--data.dataset={text_file}", "--model.optimizer=SGD", "--model.optimizer.momentum=0.9"]
+    given += [
+        "--model.schedule",
+        "StepLR",
+        "--model.schedule.step_size",
+        "2",
+        "--model.cell=janet",
+        "--model.cell.beta=0.5",
+    ]
+    answer = zoo("fit", *given, "--trainer.max_steps=1")
+    assert answer.status == 0, answer.err
+    saved = torch.load(answer.checkpoint, weights_only=True)
+    settings = saved["hyper_parameters"]
+    assert (settings["optimizer_args"], settings["schedule_args"]) == ({"momentum": 0.9}, {"step_size": 2})
+    assert settings["cell_args"] == {"beta": 0.5}
+    assert saved["optimizer_states"][0]["param_groups"][0]["momentum"] == 0.9
+    said = zoo("fit", *given, "--model.optimizer.momentun=0.9").complaint
+    assert (
+        said
+        == "model: optimizer_args has 'momentun'; did you mean 'momentum'? SGD takes: lr, momentum, dampening, weight_d"
+    )
