@@ -59,6 +59,7 @@ from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.messages import farewell, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import SampleText, digits, progress_bar
+from rnnzoo.training.run_record import RunCurve, RunRecord
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
 
 DEFAULTS = PACKAGE / "defaults.yaml"
@@ -228,7 +229,7 @@ class ZooCLI(LightningCLI):
         if self.command == "fit":
             callbacks = [*callbacks, StopBetweenSteps(), *([SampleText()] if shows else [])]
             if not bare:
-                callbacks = [*callbacks, WarnOfDeadParameters()]
+                callbacks = [*callbacks, WarnOfDeadParameters(), RunRecord(), RunCurve()]
         if self.command == "fit" and config.get("enable_checkpointing") is not False and not bare:
             self._dump_config()
             data = self.config_dump["data"]
