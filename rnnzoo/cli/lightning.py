@@ -56,6 +56,8 @@ from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
 from rnnzoo.training.gradients import WarnOfDeadParameters
+from rnnzoo.training.loggers import HELP as LOGGER_HELP
+from rnnzoo.training.loggers import LogBeside, chosen
 from rnnzoo.training.messages import farewell, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import SampleText, digits, progress_bar
@@ -102,6 +104,7 @@ class ZooCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data", "model.init_args.description", compute_fn=describe, apply_on="instantiate")
+        parser.add_argument("--logger", type=list[str] | str | None, default=None, help=LOGGER_HELP)
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
@@ -174,6 +177,7 @@ class ZooCLI(LightningCLI):
         check_trainer(trainer)
         for line in without_effect(self.command, config, self.given):
             warn(line)
+        self.loggers = chosen(config.get("logger")) if self.command == "fit" else []
         if self.command != "fit":
             use_devices_here(trainer, self.given, self.own_config, warn)
         if absent := missing_devices(trainer):
@@ -229,7 +233,8 @@ class ZooCLI(LightningCLI):
         if self.command == "fit":
             callbacks = [*callbacks, StopBetweenSteps(), *([SampleText()] if shows else [])]
             if not bare:
-                callbacks = [*callbacks, WarnOfDeadParameters(), RunRecord(), RunCurve()]
+                others = [LogBeside(self.loggers)] if self.loggers else []
+                callbacks = [*callbacks, WarnOfDeadParameters(), *others, RunRecord(), RunCurve()]
         if self.command == "fit" and config.get("enable_checkpointing") is not False and not bare:
             self._dump_config()
             data = self.config_dump["data"]

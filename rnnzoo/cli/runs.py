@@ -324,7 +324,9 @@ def labels(runs: Sequence[Path]) -> dict[Path, str]:
     settings: dict[Path, dict[str, Any]] = {}
     for run in runs:
         try:
-            settings[run] = {k: v for k, v in read_settings(run).items() if not _NO_LABEL.fullmatch(k)}
+            settings[run] = {
+                k: v for k, v in read_settings(run).items() if not _NO_LABEL.fullmatch(k) and v not in ({}, [])
+            }
         except RnnZooError:
             settings[run] = {}
     keys = list(dict.fromkeys(key for found in settings.values() for key in found))
