@@ -141,7 +141,7 @@ def plot(args: list[str]) -> int:
     parser = Parser(
         prog="rnnzoo plot",
         description="Draw a metric of several runs into one picture, each labelled by what differs among their"
-        " configs, with a dot at its lowest value.",
+        " configs, with a dot at its best value.",
     )
     runs.add_plot_options(parser)
     return runs.plot_runs(parser.parse_args(args))

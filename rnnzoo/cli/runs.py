@@ -15,6 +15,7 @@ from rnnzoo.training.curve import AXES, draw_runs, positions
 from rnnzoo.training.run_files import (
     CONFIG,
     Series,
+    beside,
     facts,
     find_runs,
     folders_in,
@@ -22,12 +23,11 @@ from rnnzoo.training.run_files import (
     read_metrics,
     read_record,
     read_settings,
+    sign,
     size,
     state_of,
 )
 
-# where the highest is the best; of every other metric the lowest is
-_HIGHER = re.compile(r"accuracy|acc$|f1|precision|recall|auroc|auc$|bleu|chrf|matthews|kappa|r2")
 _KINDS = (".png", ".svg", ".pdf")
 _FIRST = ("cell", "cell_args", "hidden_size", "num_layers", "dropout", "learning_rate")  # in a label
 _NO_LABEL = re.compile(
@@ -155,19 +155,15 @@ def _take_metrics(row: RunRow, metrics: Mapping[str, Series], ended: bool) -> No
         row.seconds = None if math.isnan(seconds) else seconds
     row.test = {name: series.values[-1] for name, series in metrics.items() if name.startswith("test_")}
     loss = metrics.get("val_loss")
-    lowest = loss.lowest() if loss else None
+    lowest = loss.best("val_loss") if loss else None
     for name, series in metrics.items():
         if not name.startswith("val_"):
             continue
         if loss is not None and lowest is not None and loss.steps[lowest] in series.steps:
             row.best[name] = series.values[series.steps.index(loss.steps[lowest])]
         else:
-            row.best[name] = _best(name, series.values)
-
-
-def _best(metric: str, values: Sequence[float]) -> float:
-    known = [v for v in values if not math.isnan(v)]
-    return (max if _HIGHER.search(metric) else min)(known) if known else math.nan
+            k = series.best(name)
+            row.best[name] = math.nan if k is None else series.values[k]
 
 
 def _sorted_by(rows: list[RunRow], metric: str) -> list[RunRow]:
@@ -176,18 +172,17 @@ def _sorted_by(rows: list[RunRow], metric: str) -> list[RunRow]:
     if metric not in logged:
         near = did_you_mean(metric, logged)
         raise RnnZooError(f"--sort {metric}: no run has logged it{near} there are: {', '.join(logged) or 'none'}")
-    sign = -1 if _HIGHER.search(metric) else 1
 
     def place(row: RunRow) -> float:
         value = row.value(metric)
-        return math.inf if value is None or math.isnan(value) else sign * value
+        return math.inf if value is None or math.isnan(value) else sign(metric) * value
 
     return sorted(rows, key=place)
 
 
 def _cells(row: RunRow, metric: str | None) -> dict[str, str]:
     """A line of the table."""
-    named = [name for name in sorted(row.best) if name != "val_loss"]
+    named = [name for name in sorted(row.best) if name != "val_loss" and beside(name) == name]
     shown = metric if metric in row.best else next(iter(named), "val_loss")
     tested = metric if metric in row.test else f"test_{shown.removeprefix('val_')}"
     known = row.known

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnzoo.cache import written_aside
 from rnnzoo.errors import RnnZooError
-from rnnzoo.training.run_files import CURVE, Series, facts, read_metrics, read_record, read_settings, size
+from rnnzoo.training.run_files import CURVE, Series, beside, facts, read_metrics, read_record, read_settings, size
 
 if TYPE_CHECKING:  # matplotlib takes half a second to load: it is imported where something is drawn
     from matplotlib.axes import Axes
@@ -31,13 +31,17 @@ class Panel:
 
 
 def panels(metrics: Mapping[str, Series]) -> list[Panel]:
-    """The losses in the first panel, then one for each other metric of validation, with training's beside it."""
-    losses = {name: metrics[name] for name in sorted(metrics) if _LOSS.fullmatch(name)}
+    """The losses in the first panel, then one for each other metric of validation, with training's beside it.
+
+    What a constant or a seasonal-naive prediction reaches, `val_NAME_constant`, stands in the panel of NAME.
+    """
+    losses = {name: metrics[name] for name in sorted(metrics) if _LOSS.fullmatch(beside(name))}
     made = [Panel("loss", losses)] if losses else []
     for name in sorted(metrics):
-        if name.startswith("val_") and name not in losses:
-            both = (name.replace("val_", "train_", 1), name)
-            made.append(Panel(name.removeprefix("val_"), {n: metrics[n] for n in both if n in metrics}))
+        alone = beside(name) == name or beside(name) not in metrics
+        if name.startswith("val_") and name not in losses and alone:
+            named = [name.replace("val_", "train_", 1), name, *(n for n in metrics if n != beside(n) == name)]
+            made.append(Panel(name.removeprefix("val_"), {n: metrics[n] for n in named if n in metrics}))
     return made[:_MOST_PANELS]
 
 
@@ -50,7 +54,7 @@ def positions(series: Series, axis: str) -> Sequence[float]:
 def best_step(metrics: Mapping[str, Series], record: Mapping[str, Any]) -> int | None:
     """The step of best.ckpt, where this run wrote it: one that goes on may have it from the run before."""
     series, best = metrics.get("val_loss"), record.get("best")
-    k = series.lowest() if series else None
+    k = series.best("val_loss") if series else None
     if series is None or k is None or not isinstance(best, int | float):
         return None
     return series.steps[k] if math.isclose(series.values[k], best, rel_tol=1e-5) else None
@@ -80,6 +84,9 @@ def draw_run(folder: Path) -> Path | None:
     best = best_step(metrics, record)
     for panel, ax in zip(shown, axes, strict=True):
         for name, series in panel.series.items():
+            if beside(name) != name:
+                ax.plot(series.steps, series.values, label=name, color="0.5", linestyle="--")
+                continue
             train = name.startswith("train_")
             _line(ax, series.steps, series.values, name, "tab:blue" if train else "tab:orange", thin=train)
         if best is not None:
@@ -109,7 +116,7 @@ def _title(folder: Path, record: Mapping[str, Any]) -> str:
 
 
 def draw_runs(runs: Mapping[str, Series], metric: str, axis: str, path: Path) -> None:
-    """Draws one metric of several runs into one picture, a colour each, with a dot at its lowest value.
+    """Draws one metric of several runs into one picture, a colour each, with a dot at its best value.
 
     Args:
         runs: series by the label of the run.
@@ -128,8 +135,8 @@ def draw_runs(runs: Mapping[str, Series], metric: str, axis: str, path: Path) ->
         colour = colours(k) if len(runs) <= 10 else colours(k / (len(runs) - 1))
         x = positions(series, axis)
         _line(ax, x, series.values, label, colour)
-        if (lowest := series.lowest()) is not None:
-            ax.plot(x[lowest], series.values[lowest], marker="o", markersize=7, color=colour)
+        if (best := series.best(metric)) is not None:
+            ax.plot(x[best], series.values[best], marker="o", markersize=7, color=colour)
     _label(ax, metric, AXES[axis], [series.values for series in runs.values()])
     save(figure, path)
 

@@ -16,7 +16,9 @@ import yaml  # type: ignore[import-untyped]
 from rnnzoo.errors import RnnZooError
 
 CONFIG, METRICS, RECORD, CURVE = "config.yaml", "metrics.csv", "run.json", "curve.png"
+_BASELINES = ("_constant", "_naive")  # ends of the names of what a constant and a seasonal-naive prediction reach
 _OTHERS = ("mlruns", "wandb", "checkpoints")  # folders of other programs, and of a run's own
+_HIGHER = re.compile(r"accuracy|acc$|f1|precision|recall|auroc|auc$|bleu|chrf|matthews|kappa|r2")
 _X = ("epoch", "step", "seconds")
 
 
@@ -36,10 +38,25 @@ class Series:
     seconds: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
-    def lowest(self) -> int | None:
-        """The index of the lowest value, the first of equal ones; None where no value is a number."""
+    def best(self, metric: str) -> int | None:
+        """The index of the best value, the first of equal ones; None where no value is a number.
+
+        Args:
+            metric: its name, by which the highest or the lowest is the best.
+        """
         known = [k for k, value in enumerate(self.values) if not math.isnan(value)]
-        return min(known, key=lambda k: self.values[k]) if known else None
+        return min(known, key=lambda k: sign(metric) * self.values[k]) if known else None
+
+
+def beside(metric: str) -> str:
+    """The metric that a baseline stands beside: val_loss for val_loss_constant; any other metric's own name."""
+    end = next((end for end in _BASELINES if metric.endswith(end)), "")
+    return metric.removesuffix(end)
+
+
+def sign(metric: str) -> int:
+    """1 where the lowest value of a metric is its best, -1 where the highest is."""
+    return -1 if _HIGHER.search(metric) else 1
 
 
 def read_metrics(folder: Path) -> dict[str, Series]:

@@ -74,8 +74,9 @@ class RunRecord(Callback):
             self._write(trainer, "failed" if isinstance(exception, Exception) else "stopped")
 
     def _write(self, trainer: Trainer, state: str) -> None:
-        folder = run_folder(trainer)
-        if folder is None or not self._content:
+        # a run that failed before it began has no folder, and asking for it makes one
+        folder = run_folder(trainer) if self._content else None
+        if folder is None:
             return
         scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)]
         content = {
@@ -97,11 +98,17 @@ class RunRecord(Callback):
 class RunCurve(Callback):
     """Draws `curve.png` when training ends and when it is stopped; stands behind RunRecord, which it reads."""
 
+    def __init__(self) -> None:
+        self._began = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = True
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and not isinstance(exception, Exception):
+        if trainer.state.fn == TrainerFn.FITTING and self._began and not isinstance(exception, Exception):
             self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:

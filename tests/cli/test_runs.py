@@ -119,6 +119,18 @@ def test_a_run_that_fails_says_so(zoo):
     assert record(Path("runs/long_memory/version_0"))["state"] == "failed"
 
 
+class InterruptEarly(Callback):
+    """Ctrl-C before the training begins."""
+
+    def setup(self, trainer, pl_module, stage):
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_stopped_before_it_began_makes_no_folder_for_its_curve(zoo):
+    assert zoo(*FIT, "--trainer.max_epochs=1", "--trainer.callbacks+=test_runs.InterruptEarly").status == 130
+    assert not list(Path.cwd().rglob("run.json")) + list(Path.cwd().rglob("curve.png"))
+
+
 def test_a_curve_that_cannot_be_drawn_is_one_warning(zoo, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -70,6 +70,20 @@ def test_losses_share_a_panel_and_each_further_metric_has_its_own(run):
     ]
 
 
+def test_what_a_constant_reaches_stands_beside_its_metric(run):
+    metrics = read_metrics(run)
+    metrics |= {f"{name}_constant": metrics[name] for name in ("val_loss", "val_accuracy")}
+    assert [(p.title, list(p.series)) for p in panels(metrics)] == [
+        ("loss", ["train_loss", "val_loss", "val_loss_constant"]),
+        ("accuracy", ["val_accuracy", "val_accuracy_constant"]),
+    ]
+
+
+def test_the_best_accuracy_is_the_highest(run):
+    metrics = read_metrics(run)
+    assert (metrics["val_accuracy"].best("val_accuracy"), metrics["val_loss"].best("val_loss")) == (2, 1)
+
+
 def test_the_best_step_is_that_of_the_lowest_loss_unless_best_ckpt_is_of_the_run_before(run):
     metrics = read_metrics(run)
     assert best_step(metrics, {"best": 2.25}) == 19
