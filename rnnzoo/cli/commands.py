@@ -1,4 +1,4 @@
-"""``rnnzoo cells``, ``check``, ``generate`` and ``bench``: plain commands that do not wait for Lightning to load."""
+"""The plain commands, ``rnnzoo cells``, ``check``, ``runs`` and so on, which do not wait for Lightning to load."""
 
 import argparse
 import json
@@ -105,6 +105,35 @@ def bench(args: list[str]) -> int:
     )
     bench.add_options(parser)
     return bench.run(parser.parse_args(args))
+
+
+# ---- runs and plot
+
+
+def runs(args: list[str]) -> int:
+    """The runs in a folder."""
+    from rnnzoo.cli import runs
+
+    parser = Parser(
+        prog="rnnzoo runs",
+        description="List the runs in a folder, the newest last. The figures of validation are those at the lowest"
+        " val_loss, which are best.ckpt's.",
+    )
+    runs.add_runs_options(parser)
+    return runs.list_runs(parser.parse_args(args))
+
+
+def plot(args: list[str]) -> int:
+    """Several runs in one picture."""
+    from rnnzoo.cli import runs
+
+    parser = Parser(
+        prog="rnnzoo plot",
+        description="Draw a metric of several runs into one picture, each labelled by what differs among their"
+        " configs, with a dot at its best value.",
+    )
+    runs.add_plot_options(parser)
+    return runs.plot_runs(parser.parse_args(args))
 
 
 # ---- generate

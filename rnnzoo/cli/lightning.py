@@ -54,6 +54,8 @@ from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
+from rnnzoo.training.loggers import HELP as LOGGER_HELP
+from rnnzoo.training.loggers import LogBeside, chosen
 from rnnzoo.training.messages import farewell, one_line, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import digits, progress_bar
@@ -98,6 +100,7 @@ class ZooCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data", "model.init_args.description", compute_fn=describe, apply_on="instantiate")
+        parser.add_argument("--logger", type=list[str] | str | None, default=None, help=LOGGER_HELP)
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
@@ -170,6 +173,7 @@ class ZooCLI(LightningCLI):
         check_trainer(trainer)
         for line in without_effect(self.command, config, self.given):
             warn(line)
+        self.loggers = chosen(config.get("logger")) if self.command == "fit" else []
         if self.command != "fit":
             use_devices_here(trainer, self.given, self.own_config, warn)
         if absent := missing_devices(trainer):
@@ -227,6 +231,7 @@ class ZooCLI(LightningCLI):
                 self._dump_config()
                 callbacks.append(RunSettings(self.config_dump["model"], self.config_dump["data"]))
             if not bare:
+                callbacks += [LogBeside(self.loggers)] if self.loggers else []
                 callbacks += fitting_callbacks(own, shows=shows, keeps=keeps)
         elif shows and not any(isinstance(c, ProgressBar) for c in own):
             callbacks = [*callbacks, progress_bar()]

@@ -20,6 +20,8 @@ LIGHTNING = {
 OTHERS = {
     "init": "start a project: a folder with a config, a cell, a test and a README",
     "generate": "sample text from a language model's checkpoint",
+    "runs": "list the runs in a folder: cell, size, best figures, time",
+    "plot": "draw the curves of several runs into one picture",
     "cells": "list the cells, or print the equations of one",
     "check": "run the conformance checks on a cell",
     "bench": "time kernels and peers on the same work",

@@ -131,7 +131,9 @@ def without_effect(command: str, config: Namespace, given: list[str]) -> list[st
             lines.append(f"{names} have no effect: optimizer {optimizer.class_path.rpartition('.')[2]} is given")
         return lines
     idle = [f"--{group}.{n}" for group, names in _TRAINING.items() for n in names if n in typed_settings(given, group)]
-    idle += [f"--{name}" for name in ("optimizer", "lr_scheduler") if any(a.startswith(f"--{name}") for a in given)]
+    idle += [
+        f"--{name}" for name in ("optimizer", "lr_scheduler", "logger") if any(a.startswith(f"--{name}") for a in given)
+    ]
     if command != "predict" and "predict_split" in typed_settings(given, "data"):
         lines.append(f"--data.predict_split has no effect on {command}: `rnnzoo predict` reads it")
     return [*lines, *([f"{', '.join(idle)} has no effect on {command}: it is for fit"] if idle else [])]

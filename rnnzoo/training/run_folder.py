@@ -1,6 +1,8 @@
 """Where a run's metrics and checkpoints go."""
 
 import os
+import time
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -10,8 +12,19 @@ class RunLogger(CSVLogger):
     """Lightning's CSVLogger, in a folder that no other run has: of runs that start at once, each gets its own.
 
     Lightning takes the number behind the highest that is there, and makes the folder later: two runs wrote into one
-    file, and over each other's checkpoints.
+    file, and over each other's checkpoints. From `start_clock` on each row has `seconds`.
     """
+
+    _since: float | None = None
+
+    def start_clock(self) -> None:
+        """Counts the `seconds` of the rows from now: `RunRecord` calls it when training starts."""
+        self._since = time.perf_counter()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        clock = {} if self._since is None else {"seconds": round(time.perf_counter() - self._since, 3)}
+        super().log_metrics({**metrics, **clock}, step)
 
     def _get_next_version(self) -> int:
         version = super()._get_next_version()

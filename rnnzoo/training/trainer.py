@@ -13,6 +13,7 @@ from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFil
 from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.progress import SampleText, progress_bar
 from rnnzoo.training.run_folder import RunLogger
+from rnnzoo.training.run_record import RunCurve, RunRecord
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 
@@ -51,7 +52,8 @@ def fitting_callbacks(given: Sequence[Callback], *, shows: bool, keeps: bool) ->
     """
     bar = [] if any(isinstance(callback, ProgressBar) for callback in given) else [progress_bar()]
     showing = [*bar, SampleText()] if shows else []
-    return [*showing, WarnOfDeadParameters(), *([BestCheckpoint(), LastCheckpoint()] if keeps else [])]
+    keeping = [BestCheckpoint(), LastCheckpoint()] if keeps else []
+    return [*showing, WarnOfDeadParameters(), RunRecord(), RunCurve(), *keeping]
 
 
 def write_whole_files(made: Trainer) -> None:

@@ -52,11 +52,11 @@ def test_the_kernel_that_is_said_to_run_is_that_of_the_precision(zoo, text_file,
     assert f"runs by kernel '{kernel}'" in answer.out
 
 
-def test_a_run_leaves_its_config_its_metrics_and_two_checkpoints(lm_run):
+def test_a_run_leaves_its_config_its_metrics_its_curve_and_two_checkpoints(lm_run):
     there = sorted(str(p.relative_to(lm_run.folder)) for p in lm_run.folder.rglob("*") if p.is_file())
     run = "runs/char_lm/version_0"
-    files = ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "hparams.yaml", "metrics.csv"]
-    assert there == [f"{run}/{name}" for name in files]
+    files = ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "curve.png", "hparams.yaml"]
+    assert there == [f"{run}/{name}" for name in [*files, "metrics.csv", "run.json"]]
 
 
 def suggestions(answer):
