@@ -171,9 +171,9 @@ class Forecaster(Task):
 
     def reached(self, metrics: Mapping[str, float]) -> list[str]:
         return [
-            f"held-out MASE: {digits(metrics['test_mase'])};"
-            f" the seasonal-naive forecast's: {digits(metrics['test_mase_naive'])}"
-            " (1 is the error of repeating the season before, in the training part)"
+            f"held-out MASE: {digits(metrics['test_mase'])}",
+            f"the seasonal-naive forecast's: {digits(metrics['test_mase_naive'])}"
+            " (1 is the error of repeating the season before, in the training part)",
         ]
 
     def suggest(self, data: Any, checkpoint: str) -> list[str]:

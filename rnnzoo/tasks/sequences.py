@@ -197,10 +197,12 @@ class SequenceTask(Task):
     def reached(self, metrics: Mapping[str, float]) -> list[str]:
         loss, constant = metrics["test_loss"], metrics["test_loss_constant"]
         if self.classes:
-            chance = f"a constant prediction's: {digits(1 / self.classes)}, {digits(constant)}"
-            accuracy = digits(metrics["test_accuracy"])
-            return [f"held-out accuracy: {accuracy}, cross-entropy {digits(loss)}; {chance}"]
-        return [f"held-out mean squared error: {digits(loss)}; a constant prediction's: {digits(constant)}"]
+            return [
+                f"held-out accuracy: {digits(metrics['test_accuracy'])}",
+                f"held-out cross-entropy: {digits(loss)}",
+                f"a constant prediction's: {digits(1 / self.classes)}, {digits(constant)}",
+            ]
+        return [f"held-out mean squared error: {digits(loss)}", f"a constant prediction's: {digits(constant)}"]
 
 
 def _answered(target: Tensor) -> Tensor:

@@ -220,16 +220,16 @@ def test_configs_can_be_laid_over_each_other(zoo, tmp_path):
 
 def test_the_forecaster_prints_its_error_beside_the_seasonal_naive_forecasts(forecast_run):
     assert forecast_run.answer.status == 0, forecast_run.answer.err
-    line = next(line for line in forecast_run.answer.out.splitlines() if line.startswith("held-out MASE: "))
-    mase, naive = map(float, re.findall(r"\d+\.\d+", line))
+    said = r"^held-out MASE: ([\d.]+)\nthe seasonal-naive forecast's: ([\d.]+) \(1 is"
+    mase, naive = map(float, re.search(said, forecast_run.answer.out, re.M).groups())
     assert mase > 0
     assert 0.5 < naive < 1.5  # the noise is that of the training part
 
 
 def test_the_adding_problem_is_reported_beside_a_constant_prediction(memory_run):
     assert memory_run.answer.status == 0, memory_run.answer.err
-    line = next(line for line in memory_run.answer.out.splitlines() if line.startswith("held-out mean squared error: "))
-    reached, constant = map(float, re.findall(r"\d+\.\d+", line))
+    said = r"^held-out mean squared error: ([\d.]+)\na constant prediction's: ([\d.]+)$"
+    reached, constant = map(float, re.search(said, memory_run.answer.out, re.M).groups())
     assert constant == pytest.approx(1 / 6, abs=0.06)  # of 80 examples
     assert reached < 1.1 * constant
 
@@ -243,8 +243,8 @@ def test_any_long_memory_is_one_command_of_the_issues_form(zoo, task, chance):
     answer = zoo("fit", "--config", "configs/long_memory.yaml", *given)
     assert answer.status == 0, answer.err
     assert answer.out.startswith("janet, 1 x 8 units")
-    line = next(line for line in answer.out.splitlines() if line.startswith("held-out accuracy: "))
-    assert line.endswith(f", {chance}")
+    said = rf"^held-out accuracy: [\d.]+\nheld-out cross-entropy: [\d.]+\na constant prediction's: [\d.]+, {chance}$"
+    assert re.search(said, answer.out, re.M)
 
 
 @pytest.mark.parametrize("ends_early", ["--trainer.max_steps=3", "--trainer.limit_val_batches=0"])
