@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -19,7 +19,7 @@ from rnnzoo import __version__
 from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.description import Description, described
-from rnnzoo.errors import RnnZooError
+from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks import pretrained as weights
@@ -86,11 +86,18 @@ class Task(LightningModule):
             value = settings[older]  # no function may get settings but Settings: the command line reads it here
             del settings[older]
             description = described(value, older)
+        known = [setting.name for setting in fields(Settings)]
+        if unknown := [name for name in settings if name not in known]:
+            near, others = did_you_mean(unknown[0], known), ", ".join(name for name in known if name != "rnn_args")
+            raise RnnZooError(
+                f"{type(self).__name__} has no setting {unknown[0]!r}{near} beside its own it has: {others}"
+            )
         self.settings = Settings(**settings)
         self.description = described(description, self.older_description)
         self.description.require(self.needs, type(self).__name__)
         self.pretrained = pretrained
         self.save_hyperparameters(ignore=["pretrained", "rnn_args"])
+        self.hparams.pop(older or "", None)
         self.hparams.update({**self.settings.values(), "description": self.description.to_json()})
         self._hparams_initial = copy.deepcopy(self.hparams)
         names = ["loss", *self.means]

@@ -116,6 +116,15 @@ def test_a_schedule_of_torch_counts_epochs_unless_told_otherwise():
     assert rates == by_hand
 
 
+@pytest.mark.parametrize(("schedule", "warmup"), [("cosine", 3), ("constant", 6)])  # behind the warm-up, and within
+def test_a_run_that_goes_on_has_the_rates_of_one_that_was_never_interrupted(tmp_path, schedule, warmup):
+    given = {"schedule": schedule, "warmup": warmup, "learning_rate": 0.1}
+    path = str(tmp_path / "one.ckpt")
+    whole = fit(task(**given), epochs=3)
+    fit(task(**given), epochs=1, save=path)
+    assert fit(task(**given), epochs=3, resume=path) == [pytest.approx(rates) for rates in whole[STEPS:]]
+
+
 @pytest.mark.parametrize("warmup", [5, 0.5])
 def test_a_warm_up_rises_in_a_line_and_then_the_schedule_has_the_rest_of_the_run(warmup):
     rates = [r for (r,) in fit(task(learning_rate=0.1, schedule="cosine", warmup=warmup), epochs=3)]
@@ -172,6 +181,7 @@ def test_frozen_parts_stay_as_they_are_and_the_others_learn(tmp_path):
         ({"layer_decay": 0}, r"layer_decay must be in \(0, 1\], not 0"),
         ({"warmup": -1}, "warmup must be 0 or more, not -1"),
         ({"weight_decay": -1}, "weight_decay must be 0 or more, not -1"),
+        ({"hiden_size": 3}, r"SequenceTask has no setting 'hiden_size'; did you mean 'hidden_size'\? beside its own"),
         ({"learning_rate": 0}, "learning_rate must be above 0, not 0"),
         ({"initialization": "chrno"}, r"initialization 'chrno' is unknown; did you mean 'chrono'\? there are: "),
         (
