@@ -22,10 +22,13 @@ def joined(args: list[str]) -> list[str]:
     """`args`, with an option and a value of hyphens alone as one: ``--data.separator ---`` is two options otherwise."""
     made: list[str] = []
     for argument in args:
-        if made and re.fullmatch(r"--[a-z][\w.]*\.\w+", made[-1]) and re.fullmatch(r"-{3,}\s*|-+\s+", argument):
+        if made and re.fullmatch(r"--[a-z][\w.]*\.\w+", made[-1]) and re.fullmatch(r"-{2,}\s*|-+\s+", argument):
             made[-1] += f"={argument}"
         else:
             made.append(argument)
+    for argument in made:
+        if re.fullmatch(r"--[a-z][\w.]*=--", argument):  # which argparse takes away: it ends the options elsewhere
+            raise RnnZooError(f"{argument.partition('=')[0]} cannot be '--' on the command line: set it in a config")
     return made
 
 

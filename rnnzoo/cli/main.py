@@ -70,6 +70,7 @@ def main(args: list[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
+        check_text(args)
         return answer(args)
     except KeyboardInterrupt:
         return 130
@@ -84,6 +85,17 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"rnnzoo: error: {message}", file=sys.stderr)
         return 2
+
+
+def check_text(args: list[str]) -> None:
+    """Raises RnnZooError for an argument that this process's locale cannot read."""
+    for argument in args:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            shown = os.fsencode(argument).decode("utf-8", "replace")
+            raise RnnZooError(
+                f"{shown!r} cannot be read as {sys.getfilesystemencoding()}, the encoding of this locale:"
+                " set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+            )
 
 
 def answer(args: list[str]) -> int:

@@ -1,5 +1,8 @@
 """What a user got wrong: one line with the argument, its value and what would be right, and nothing left behind."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +84,7 @@ def complaint_of(zoo, tmp_path: Path, *args: object) -> str:
         ("--data=torch.nn.Linear", ["data 'torch.nn.Linear'", "not a LightningDataModule"]),
         ("--data=CharTextDat", ["data 'CharTextDat'", "did you mean 'CharTextData'?"]),
         ("--data=SeriesData", ["LanguageModel needs the vocabulary", "SeriesData has not", "CharTextData"]),
+        ("--data.separator=--", ["--data.separator cannot be '--' on the command line", "config"]),
         ("--model=SequenceTask", ["SequenceTask needs the classes", "CharTextData has not", "LongMemoryData"]),
         ("--trainer.logger=lightning.pytorch.loggers.CometLogger", ["CometLogger needs", "comet-ml", "pip install"]),
         ("--trainer.logger=[CSVLogger, CometLogger]", ["CometLogger needs", "comet-ml", "pip install"]),
@@ -331,3 +335,12 @@ def test_a_process_prints_one_line_and_no_traceback_unless_asked(tmp_path):
     assert loud.status != 0
     assert "Traceback (most recent call last)" in loud.err
     assert "unknown cell 'lsmt'" in loud.err
+
+
+def test_a_name_that_the_locale_cannot_read_is_named_with_the_cure(tmp_path):
+    (tmp_path / "tëxt.txt").write_text("text")
+    settings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "rnnzoo", "fit", *TINY_LM, "--data.dataset=tëxt.txt"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, timeout=60)
+    assert done.returncode == 2
+    assert b"cannot be read as ascii, the encoding of this locale: set PYTHONUTF8=1" in done.stderr
