@@ -31,7 +31,7 @@ def test_the_table_of_the_zoo_is_the_registrys():
 
 
 @pytest.mark.parametrize(
-    "block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["cell", "drop-in", "around"]
+    "block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["cell", "drop-in", "around", "task", "script"]
 )
 def test_the_readmes_python_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
