@@ -39,6 +39,7 @@ from rnnzoo.cli.trainer_settings import (
     check_run_folder,
     leave_earlier_defaults,
     leave_no_run,
+    leave_nothing,
     leave_whole_lines,
     missing_devices,
     strip,
@@ -243,15 +244,24 @@ class ZooCLI(LightningCLI):
         return trainer
 
     def fit(self, **arguments: Any) -> None:
-        """Trains; a disk that fills meanwhile is named."""
+        """Trains; a disk that fills meanwhile is named, and a run that cannot begin leaves no folder."""
         try:
             self.trainer.fit(**arguments)
+        except RnnZooError:
+            if self.trainer.is_global_zero and not self.trainer.global_step:
+                leave_nothing(Path(self._run_folder()))
+            raise
         except OSError as error:
             if error.filename or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
+            folder = self._run_folder()
             leave_whole_lines(Path(folder))
             raise RnnZooError(f"the run {folder!r} cannot be written: {error.strerror}") from error
+
+    def _run_folder(self) -> str:
+        """Of the run; asking for it makes it."""
+        folder = getattr(self.trainer.logger, "log_dir", None)
+        return folder or self.trainer.default_root_dir
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
@@ -269,6 +279,11 @@ class ZooCLI(LightningCLI):
         say(report)
         if why_slow:
             say(why_slow)
+
+    def before_predict(self) -> None:
+        kind = type(self.model)
+        if kind.predict_step is LightningModule.predict_step and kind.forward is LightningModule.forward:
+            raise RnnZooError(f"{kind.__name__} defines no predict_step, which gives what is to be predicted")
 
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""

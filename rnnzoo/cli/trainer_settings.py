@@ -173,3 +173,11 @@ def leave_whole_lines(folder: Path) -> None:
         os.truncate(metrics, content.rfind(b"\n") + 1)
     elif config.is_file() and not (folder / "hparams.yaml").is_file():
         config.unlink()
+
+
+def leave_nothing(folder: Path) -> None:
+    """Takes away the folder of a run that ended before it began, where it holds nothing but settings."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {"config.yaml", "hparams.yaml"}:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()

@@ -222,7 +222,7 @@ class Task(LightningModule):
         trainer = self.trainer
         optimizer = self.settings.make_optimizer(self)
         steps = trainer.estimated_stepping_batches if self.settings.needs_steps else float("inf")
-        schedules = self.settings.make_schedules(optimizer, steps, f"{trainer.max_epochs} and {trainer.max_steps}")
+        schedules = self.settings.make_schedules(optimizer, steps, f"{trainer.max_steps} and {trainer.max_epochs}")
         self._fresh = [copy.deepcopy(config["scheduler"].state_dict()) for config in schedules]
         self._groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         return [optimizer], schedules  # type: ignore[return-value]  # as Lightning documents it

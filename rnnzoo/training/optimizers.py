@@ -163,7 +163,7 @@ class Optimization:
         Args:
             optimizer: whose learning rates they set.
             steps: of the whole run; infinite where that is not known.
-            limits: what the trainer was told of it, for a message.
+            limits: what the trainer was told of it, its steps and epochs, for a message.
 
         Raises:
             RnnZooError: the schedule needs to know where the run ends, or does not take what it is given.
@@ -173,8 +173,8 @@ class Optimization:
         known = 1 <= steps < float("inf")
         if not known and self.needs_steps:
             raise RnnZooError(
-                f"schedule={self.schedule!r} needs to know where the run ends: set trainer.max_epochs or"
-                f" trainer.max_steps (now {limits}), or schedule='constant'"
+                f"schedule={self.schedule!r} needs to know where the run ends: set trainer.max_steps, or for data of a"
+                f" known length trainer.max_epochs (now {limits}), or schedule='constant'"
             )
         warm = int(self.warmup * steps) if 0 < self.warmup < 1 else int(self.warmup)
         if known and warm >= steps:

@@ -65,6 +65,20 @@ class Counts(LightningDataModule):
 
     test_dataloader = predict_dataloader = val_dataloader
 '''
+ENDLESS = """from torch.utils.data import DataLoader, IterableDataset
+
+from lab_of_mine.data import Counts
+
+
+class Rows(IterableDataset):
+    def __iter__(self):
+        return iter(Counts().rows)
+
+
+class Endless(Counts):
+    def train_dataloader(self):
+        return DataLoader(Rows(), batch_size=16)
+"""
 PLAIN = '''import torch
 from lightning.pytorch import LightningModule
 
@@ -228,6 +242,20 @@ def test_what_does_not_fit_together_is_one_line_that_names_both_sides(zoo, lab, 
     with pytest.raises(ValueError, match="too many values to unpack") as failed:  # its own mistake, with its traceback
         zoo("fit", *given, "--data.batch_size=2", *QUIET)
     assert failed.value.__notes__ == ["Plain ran on batches of CharTextData: does it take what these are?"]
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder_and_what_cannot_be_predicted_is_said(zoo, lab):
+    (lab / "lab_of_mine" / "endless.py").write_text(ENDLESS)
+    endless = ["--model=SequenceTask", "--data=lab_of_mine.endless.Endless", "--model.hidden_size=4", *QUIET]
+    said = zoo("fit", *endless).complaint
+    assert "set trainer.max_steps, or for data of a known length trainer.max_epochs (now -1 and 1)" in said
+    assert not list((lab / "runs").rglob("*.yaml"))
+    told = zoo("fit", *endless, "--trainer.max_steps=3")
+    assert told.status == 0, told.err
+    (lab / "lab_of_mine" / "silent.py").write_text(PLAIN.replace("predict_step", "predictions"))
+    silent = zoo("fit", "--model=lab_of_mine.silent.Plain", "--data=lab_of_mine.data.Counts", *QUIET)
+    said = zoo("predict", "--ckpt_path", silent.checkpoint).complaint
+    assert said == "Plain defines no predict_step, which gives what is to be predicted"
 
 
 def test_an_installed_package_makes_its_tasks_and_data_known_by_name(lab, tmp_path):
