@@ -60,6 +60,7 @@ from rnnzoo.training.loggers import LogBeside, chosen
 from rnnzoo.training.messages import farewell, one_line, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import digits, progress_bar
+from rnnzoo.training.run_folder import RunLogger
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
 from rnnzoo.training.trainer import DEFAULTS, fitting_callbacks, write_whole_files
 
@@ -248,20 +249,17 @@ class ZooCLI(LightningCLI):
         try:
             self.trainer.fit(**arguments)
         except RnnZooError:
-            if self.trainer.is_global_zero and not self.trainer.global_step:
-                leave_nothing(Path(self._run_folder()))
+            logger = self.trainer.logger
+            # a RunLogger's folder is this run's alone; any other may hold somebody's files
+            if isinstance(logger, RunLogger) and self.trainer.is_global_zero and not self.trainer.global_step:
+                leave_nothing(Path(logger.log_dir))
             raise
         except OSError as error:
             if error.filename or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            folder = self._run_folder()
+            folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
             leave_whole_lines(Path(folder))
             raise RnnZooError(f"the run {folder!r} cannot be written: {error.strerror}") from error
-
-    def _run_folder(self) -> str:
-        """Of the run; asking for it makes it."""
-        folder = getattr(self.trainer.logger, "log_dir", None)
-        return folder or self.trainer.default_root_dir
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk

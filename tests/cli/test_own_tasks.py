@@ -250,6 +250,11 @@ def test_a_run_that_cannot_begin_leaves_no_folder_and_what_cannot_be_predicted_i
     said = zoo("fit", *endless).complaint
     assert "set trainer.max_steps, or for data of a known length trainer.max_epochs (now -1 and 1)" in said
     assert not list((lab / "runs").rglob("*.yaml"))
+    (lab / "alone").mkdir()
+    (lab / "alone" / "config.yaml").write_text("mine")
+    away = ["--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.default_root_dir=alone"]
+    assert zoo("fit", *endless, *away).status == 2
+    assert (lab / "alone" / "config.yaml").read_text() == "mine"
     told = zoo("fit", *endless, "--trainer.max_steps=3")
     assert told.status == 0, told.err
     (lab / "lab_of_mine" / "silent.py").write_text(PLAIN.replace("predict_step", "predictions"))
