@@ -18,7 +18,8 @@ from typing import Any
 import jsonargparse
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rnnzoo import data, tasks
@@ -65,6 +66,14 @@ from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint,
 from rnnzoo.training.trainer import DEFAULTS, fitting_callbacks, write_whole_files
 
 
+class SaveRunConfig(SaveConfigCallback):
+    """Writes a run's config into the run's own folder; Lightning's would write it over a user's where there is none."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.loggers and isinstance(trainer.loggers[0], CSVLogger | TensorBoardLogger):
+            super().setup(trainer, pl_module, stage)
+
+
 class ZooCLI(LightningCLI):
     """LightningCLI for the tasks and data modules of rnnzoo, and for a user's own."""
 
@@ -79,6 +88,7 @@ class ZooCLI(LightningCLI):
             datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
+            save_config_callback=SaveRunConfig,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={
                 "parser_mode": MODE,
