@@ -139,7 +139,7 @@ class LanguageModel(Task):
     def judge(self, batch: StreamBatch, stage: str) -> Judged:
         count = (batch.targets != IGNORED).sum()  # 0, at the end of a process's streams
         mean = self._nats(batch, stage, "sum") / count.clamp(min=1)
-        return Judged(mean, count, {"bpc": mean / LN2})
+        return Judged(mean, count, {} if stage == "train" else {"bpc": mean / LN2})
 
     # ---- sampling
 
