@@ -47,6 +47,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(skip)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: some tests wait for processes of their own, or for a signal."""
+    return (os.cpu_count() or 1) + 1
+
+
 def _check_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Fails a test where pytest-xdist keeps no group on one worker: each would compile all that the group needs."""
     if getattr(config.option, "loadgroup", False):  # in a worker
