@@ -6,6 +6,7 @@ makes a cell a seed, changes it CHANGES times, and after each compares `fused` w
 and gradients. It prints how many comparisons it made, and how many traces they took.
 """
 
+import copy
 import functools
 import random
 import sys
@@ -213,9 +214,23 @@ def compared(rnn, x):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
+def as_they_are():
+    """A function that puts everything outside the cell back, so that a seed stands for the same changes everywhere."""
+    numbers, table, array, choices = SCALE, copy.deepcopy(TABLE), ARRAY.copy(), list(Changing.choices)
+    functions = {"squash": squash, "helper": helper}
+
+    def back():
+        globals().update(SCALE=numbers, **functions)
+        TABLE.update(table)
+        ARRAY[:] = array
+        Changing.choices[:] = choices
+
+    return back
+
+
 def run(seed, count):
     """`count` changes to one cell, each compared; the names of the changes."""
-    generator, undo, names = random.Random(seed), [], []
+    generator, undo, names = random.Random(seed), [as_they_are()], []
     torch.manual_seed(seed)
     rnn = RNN(Changing, 3, H, dtype=torch.float64)
     possible = changes()

@@ -409,7 +409,7 @@ def changed_in_two_processes(folder, count, seeds):
     first, traced = map(int, in_a_process(folder, script, str(count), *map(str, seeds)).split())
     again, less = map(int, in_a_process(folder, script, str(count), *map(str, reversed(seeds))).split())
     assert first == again == count * len(seeds)
-    assert less < traced
+    assert less < 0.8 * traced  # the others are of what has no content, and are traced in every process
 
 
 def test_random_changes_to_a_cell_are_seen_here_and_in_other_processes(tmp_path):
