@@ -11,6 +11,9 @@ from typing import Any
 from jsonargparse._parameter_resolvers import ParamData, get_signature_parameters
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from rnnzoo import data, tasks
+
+NOT_TO_SET = ("description", "rnn_args", "args", "kwargs")  # given by the command line, or of earlier versions
 GROUPS = {"model": "rnnzoo.tasks", "data": "rnnzoo.data"}  # entry points for the classes of other packages
 
 
@@ -53,8 +56,14 @@ def installed(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUPS[group])}
 
 
-def import_installed() -> None:
-    """Imports the tasks and data modules of other packages, so that their names are known; warns of broken ones."""
+def import_known() -> None:
+    """Imports our tasks and data modules and those of other packages, so that they are known by short names.
+
+    A package that cannot be imported is a warning.
+    """
+    for package in (tasks, data):
+        for name in package.__all__:
+            getattr(package, name)
     for group in GROUPS:
         for name, point in installed(group).items():
             try:

@@ -11,12 +11,11 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
-from rnnzoo.cli.classes import import_class, parameters_of, subclasses
+from rnnzoo.cli.classes import NOT_TO_SET, import_class, parameters_of, subclasses
 from rnnzoo.cli.unknown import GROUPS, command, explain_unknown, option_without_value
 from rnnzoo.errors import did_you_mean
 
 _BASES = ("LightningModule", "LightningDataModule", "Callback", "Logger", "Optimizer", "LRScheduler")
-_NOT_OURS_TO_SET = ("args", "kwargs", "params", "description")
 _CLASS_PATH = r"class_path'?[=:] ?'([\w.]+)'"
 _UNION = r"does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors.*?Given value: ?(.*?)( -|$)"
 
@@ -158,8 +157,9 @@ def _no_such_setting(path: str, setting: str, key: str) -> str:
             f" or class_path in a config ({those})"
         )
     cls = import_class(path)
-    theirs = () if issubclass(cls, LightningModule) else ("optimizer",)  # a schedule's, which Lightning gives
-    takes = [n for n in parameters_of(cls) if n not in (*_NOT_OURS_TO_SET, *theirs)]
+    # an optimizer's and a schedule's first, which Lightning gives
+    theirs = () if issubclass(cls, LightningModule) else ("params", "optimizer")
+    takes = [n for n in parameters_of(cls) if n not in (*NOT_TO_SET, *theirs)]
     return f"{path} has no setting {setting!r}{did_you_mean(setting, takes)} it has: {', '.join(takes)}"
 
 

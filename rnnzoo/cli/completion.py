@@ -40,7 +40,7 @@ CONFIGS, CHECKPOINTS = (".yaml", ".yml", ".json"), (".ckpt",)
 _FLAGS = ("-h", "--help", "--help=all", "--print_config")
 _PATIENCE = 120  # seconds after which a table that is being written is given up
 
-Found = dict[str, str]  # what may come next, with its meaning
+Candidates = dict[str, str]  # what may come next, with its meaning
 
 
 def run(args: list[str]) -> int:
@@ -65,13 +65,15 @@ def answer(args: list[str]) -> int:
     shell, words = args[0], args[1:] or [""]
     if shell == "bash":
         words = _joined(words)
-    found = Completion(words).found()
-    kind = "default" if not found else "open" if all(re.search(r"[./=]$", word) for word in found) else "words"
-    if found and all(os.path.lexists(Path(word.rpartition("=")[2]).expanduser()) for word in found):
+    candidates = Completion(words).candidates()
+    kind = (
+        "default" if not candidates else "open" if all(re.search(r"[./=]$", word) for word in candidates) else "words"
+    )
+    if candidates and all(os.path.lexists(Path(word.rpartition("=")[2]).expanduser()) for word in candidates):
         kind = "paths"
     print(kind)
     typed = len(words[-1].rpartition("=")[0]) + 1 if shell == "bash" and "=" in words[-1] else 0
-    for word, meaning in found.items():
+    for word, meaning in candidates.items():
         print(_line(shell, word[typed:], meaning))
     return 0
 
@@ -143,7 +145,7 @@ class Completion:
         self.table = read_table()
         self._config: dict[str, Any] | None = None
 
-    def found(self) -> Found:
+    def candidates(self) -> Candidates:
         """The words that begin with what is typed, with their meanings; nothing where the shell's own files may do."""
         if not self.words:
             return self._of({**LIGHTNING, **OTHERS, "help": "the help of a command"})
@@ -160,11 +162,11 @@ class Completion:
             return self._options(command)
         return self._plain(command)
 
-    def _of(self, words: Found, typed: str | None = None) -> Found:
+    def _of(self, words: Candidates, typed: str | None = None) -> Candidates:
         typed = self.current if typed is None else typed
         return {word: meaning for word, meaning in words.items() if word.startswith(typed)}
 
-    def _options(self, command: str) -> Found:
+    def _options(self, command: str) -> Candidates:
         match = re.match(r"--(model|data|trainer)\.", self.current)
         if match is None:
             own = {"--predictions.path": "the file to write"} if command == "predict" else {}
@@ -207,7 +209,7 @@ class Completion:
     def _is_flag(self, command: str, option: str) -> bool:
         return option in _FLAGS or bool(self._plain_options(command).get(option, {}).get("flag"))
 
-    def _values(self, command: str, option: str, typed: str) -> Found:
+    def _values(self, command: str, option: str, typed: str) -> Candidates:
         """What may be the value of an option."""
         name = option.lstrip("-").replace("-", "_")
         group, _, setting = name.partition(".")
@@ -228,7 +230,7 @@ class Completion:
     def _plain_options(self, command: str) -> dict[str, Any]:
         return dict(self.table.get("plain", {}).get(command, {}).get("options", {}))
 
-    def _plain(self, command: str) -> Found:
+    def _plain(self, command: str) -> Candidates:
         if self.current.startswith("-"):
             options = {name: about["meaning"] for name, about in self._plain_options(command).items()}
             return self._of(options or {"--help": "what it does"})
@@ -242,7 +244,7 @@ class Completion:
         return {}
 
 
-def files(typed: str, suffixes: tuple[str, ...]) -> Found:
+def files(typed: str, suffixes: tuple[str, ...]) -> Candidates:
     """The folders, ending in a slash, and the files of these endings whose paths begin with what is typed."""
     folder, slash, name = typed.rpartition("/")
     try:
@@ -259,7 +261,7 @@ def files(typed: str, suffixes: tuple[str, ...]) -> Found:
 
 def _read_config(path: str) -> dict[str, Any]:
     """A config, as far as it can be read; one of the package where there is no such file."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     file = Path(path).expanduser()
     if path and not file.is_file():

@@ -13,16 +13,14 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.optim import Optimizer, lr_scheduler
 
-from rnnzoo import data, tasks
 from rnnzoo.cache import written_aside
 from rnnzoo.cells.registry import constants_of, list_cells
-from rnnzoo.cli.classes import import_installed, parameters_of, subclasses
+from rnnzoo.cli.classes import NOT_TO_SET, import_known, parameters_of, subclasses
 from rnnzoo.cli.main import LIGHT, OTHERS
 from rnnzoo.kernels.choice import KERNELS
 from rnnzoo.models.layers import INITIALIZATIONS
 from rnnzoo.training.optimizers import SCHEDULES
 
-_NOT_TO_SET = ("description", "rnn_args", "args", "kwargs")
 _VALUES = {
     "kernel": ["auto", *KERNELS, "triton"],
     "connect": ["residual", "highway", "dense"],
@@ -48,10 +46,7 @@ def write_table(path: Path) -> None:
 
 def make_table() -> dict[str, Any]:
     """Everything that completion has to know of classes, cells and commands."""
-    for package in (tasks, data):  # known once they are imported
-        for name in package.__all__:
-            getattr(package, name)
-    import_installed()
+    import_known()
     return {
         "cells": {name: list(constants_of(cls)) for name, cls in list_cells().items()},
         "model": {cls.__name__: _settings(cls) for cls in subclasses(LightningModule) if _is_ours(cls)},
@@ -69,7 +64,7 @@ def _settings(cls: type) -> dict[str, Any]:
     return {
         name: {"meaning": _short(parameter.doc), "values": _VALUES.get(name) or _values(parameter.annotation)}
         for name, parameter in parameters_of(cls).items()
-        if name not in _NOT_TO_SET
+        if name not in NOT_TO_SET
     }
 
 

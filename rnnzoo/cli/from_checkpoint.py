@@ -46,7 +46,7 @@ class RunSettings(Callback):
         about.setdefault("version", __version__)
         if "description" not in checkpoint.get("hyper_parameters", {}):
             if self._description is None:
-                self._description = describe(trainer.datamodule).to_json()  # type: ignore[attr-defined]
+                self._description = describe(trainer.datamodule).to_json()  # type: ignore[attr-defined]  # set by a connector
             about["description"] = self._description
 
 

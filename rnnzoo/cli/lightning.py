@@ -22,7 +22,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rnnzoo import data, tasks
 from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
 from rnnzoo.cli.arguments import (
     configs_first,
@@ -33,7 +32,7 @@ from rnnzoo.cli.arguments import (
     with_own_config,
     without_pretrained,
 )
-from rnnzoo.cli.classes import import_class, import_installed, with_import_paths
+from rnnzoo.cli.classes import import_class, import_known, with_import_paths
 from rnnzoo.cli.from_checkpoint import RunSettings, bring_data
 from rnnzoo.cli.settings import MODE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
@@ -79,9 +78,10 @@ class ZooCLI(LightningCLI):
 
     def __init__(self, command: str, given: list[str]):
         self.command, self.given = command, given
-        args, self.pretrained = without_pretrained(with_own_config(given))
+        args = with_own_config(given)
+        self.own_config = args is not given
+        args, self.pretrained = without_pretrained(args)
         check_configs(args)
-        self.own_config = len(args) > len(given)
         each: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(DEFAULTS)]}
         super().__init__(
             model_class=LightningModule,
@@ -125,6 +125,8 @@ class ZooCLI(LightningCLI):
         if self.pretrained is not None and "pretrained" in settings:
             settings["pretrained"], self.pretrained = self.pretrained, None
         resumed, pretrained = config.get("ckpt_path"), settings.get("pretrained")
+        if resumed and self.pretrained is not None:  # of a module that takes none itself
+            pretrained = self.pretrained
         if resumed in ("best", "last", "hpc"):
             raise RnnZooError(f"ckpt_path must be a file here, not {resumed!r}: nothing has been trained yet")
         typed = typed_settings(self.given, "model")
@@ -273,9 +275,9 @@ class ZooCLI(LightningCLI):
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk
-        check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]
+        check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]  # set by a connector
         if not isinstance(self.model, Task):
-            if self.pretrained is not None and not self.config[self.command].ckpt_path:
+            if self.pretrained is not None:
                 weights.load_matching(self.model, self.pretrained)
             return
         with self.trainer.precision_plugin.forward_context():  # which kernel can run, and is taken, may rest on it
@@ -350,10 +352,7 @@ def run_lightning(command: str, args: list[str], help_asked: str | None = None) 
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     warnings.formatwarning = one_line(warnings.formatwarning)
     use_own_loader()
-    for package in (tasks, data):  # known by short names once they are imported
-        for name in package.__all__:
-            getattr(package, name)
-    import_installed()
+    import_known()
     args = with_arguments_of(with_import_paths(args))
     args = configs_first(joined([shipped(a, before) for before, a in zip(["", *args], args, strict=False)]))
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from rnnzoo.cli.shipped import shipped_configs
 from rnnzoo.errors import RnnZooError, did_you_mean

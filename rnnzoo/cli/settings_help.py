@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from jsonargparse import ArgumentError, Namespace
 from jsonargparse._common import parser_context
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from rnnzoo.cli.classes import import_class, parameters_of, required
+from rnnzoo.cli.classes import NOT_TO_SET, import_class, parameters_of, required
 from rnnzoo.cli.help import overview, plain, row
 from rnnzoo.cli.lightning import DEFAULTS, ZooCLI
 from rnnzoo.models.layers import Layers
@@ -38,7 +38,6 @@ RUN = {
     "trainer.logger.save_dir": "the folder of all runs",
     "trainer.logger.name": "the folder of this config's runs in it",
 }
-_NOT_TO_SET = ("description", "rnn_args", "args", "kwargs")
 _MISSING = inspect.Parameter.empty
 
 
@@ -138,7 +137,7 @@ def _settings(group: str, kind: type, values: Any) -> Iterator[Setting]:
     values = values or {}
     unset = [name for name in required(kind) if values.get(name) is None]
     for name, parameter in parameters_of(kind).items():
-        if name in _NOT_TO_SET:
+        if name in NOT_TO_SET:
             continue
         default = parameter.default
         value = values[name] if name in values and name not in unset else default

@@ -218,7 +218,6 @@ class Task(LightningModule):
             weights.load_into(self, path)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        self.settings.freeze_(self)
         trainer = self.trainer
         optimizer = self.settings.make_optimizer(self)
         steps = trainer.estimated_stepping_batches if self.settings.needs_steps else float("inf")

@@ -61,6 +61,7 @@ class LanguageModel(Task):
         self.model = TokenModel(rnn, len(self.vocabulary), dropout=self.settings.dropout, weight_drop=weight_drop)
         self.carry_state = carry_state
         self._carried = CarriedState(self.rnn)
+        self._begins: str | None = None
         self.start_from_pretrained()
 
     def forward(self, tokens: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
@@ -203,14 +204,19 @@ class LanguageModel(Task):
     def reached(self, metrics: Mapping[str, float]) -> list[str]:
         return [f"held-out bits per character: {digits(metrics['test_bpc'])}"]
 
+    def _prompt(self, data: Any) -> str:
+        """Whole words that the training text begins with; the loader, which may start processes, is asked once."""
+        if self._begins is None:
+            self._begins = self.opening(next(iter(data.train_dataloader())).inputs)
+        return self._begins
+
     def suggest(self, data: Any, checkpoint: str) -> list[str]:
-        prompt = self.opening(next(iter(data.train_dataloader())).inputs)
-        options = [f"--prompt={shlex.quote(prompt)}", "--length 400 --temperature 0.7"]
+        options = [f"--prompt={shlex.quote(self._prompt(data))}", "--length 400 --temperature 0.7"]
         return [" ".join(["rnnzoo generate", shlex.quote(checkpoint), *options])]
 
     def closing_lines(self, metrics: Mapping[str, float], data: Any, checkpoint: str) -> list[str]:
-        prompt = self.opening(next(iter(data.train_dataloader())).inputs)
-        sample = ["A sample, at temperature 0.7 and top-p 0.9:", "", self.sample_text(prompt, 400), ""]
+        text = self.sample_text(self._prompt(data), 400)
+        sample = ["A sample, at temperature 0.7 and top-p 0.9:", "", text, ""]
         return [*sample, *super().closing_lines(metrics, data, checkpoint)]
 
 

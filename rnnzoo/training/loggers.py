@@ -89,7 +89,7 @@ class LogBeside(Callback):
         Raises:
             RnnZooError: the run has no metrics.csv to log beside.
         """
-        if stage != "fit" or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        if stage != "fit" or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]  # set by a connector
             return
         own = next((logger for logger in trainer.loggers if isinstance(logger, CSVLogger)), None)
         if own is None:

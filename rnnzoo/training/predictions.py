@@ -78,7 +78,8 @@ class PredictionsFile(BasePredictionWriter):
             tables = [part for part in parts if part is not None]
             own = pa.concat_tables(tables) if tables else None
         if trainer.is_global_zero and own is not None:
-            order: Sequence[str] = _ORDER if _ORDER[0] in own.column_names else pl_module.prediction_order  # type: ignore[assignment]
+            its: Sequence[str] = getattr(pl_module, "prediction_order", _ORDER)
+            order = _ORDER if _ORDER[0] in own.column_names else its
             keys: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in order]
             table = own.take(pc.sort_indices(own, sort_keys=keys))
             write_table(table.drop_columns([name for name in _ORDER if name in table.column_names]), self.path)

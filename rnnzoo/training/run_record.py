@@ -20,7 +20,7 @@ from rnnzoo.training.run_folder import RunLogger
 
 def run_folder(trainer: Trainer) -> Path | None:
     """The folder of a run's metrics.csv, on the process that writes it; None elsewhere, and where there is none."""
-    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
         return None
     return next((Path(logger.log_dir) for logger in trainer.loggers if isinstance(logger, CSVLogger)), None)
 

@@ -114,7 +114,7 @@ def where_it_stands(trainer: Trainer) -> str:
 
 def last_checkpoint(trainer: Trainer) -> Path | None:
     """The path of the run's last.ckpt, whether or not it is written yet; None for a run that keeps no checkpoints."""
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
         return None
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, LastCheckpoint) and callback.dirpath:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import CONFIGS
 from test_commands import modules_loaded_by
 
@@ -88,9 +89,14 @@ def test_it_does_not_matter_where_help_stands(zoo):
 
 
 def test_nothing_is_read_or_written_for_help(zoo, monkeypatch):
-    monkeypatch.setattr(data.CharTextData, "__init__", pytest.fail)
-    monkeypatch.setattr(tasks.LanguageModel, "__init__", pytest.fail)
-    assert zoo("fit", "--config", CONFIGS / "char_lm.yaml", "--data.dataset=none.txt", "--help").status == 0
+    given = ["fit", "--config", CONFIGS / "char_lm.yaml", "--data.dataset=none.txt", "--help"]
+    shown = zoo(*given)  # which reads what the constructors take
+    monkeypatch.setattr(data.CharTextData, "setup", pytest.fail)
+    monkeypatch.setattr(data.CharTextData, "_load", pytest.fail)
+    monkeypatch.setattr(tasks.LanguageModel, "judge", pytest.fail)
+    monkeypatch.setattr(torch.nn.Module, "__init__", lambda *_: pytest.fail("a module was made"))
+    assert zoo(*given) == shown
+    assert shown.status == 0
     assert not list(Path().iterdir())
 
 

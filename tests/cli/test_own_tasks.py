@@ -224,6 +224,8 @@ def test_a_plain_lightning_module_on_plain_data(zoo, lab):
     assert model.seen.input_size == model.description.input_size == 1
     tuned = zoo("fit", *given, f"--model.pretrained={told['fit'].checkpoint}", "--trainer.max_steps=1", *QUIET)
     assert tuned.status == 0, tuned.err
+    both = [f"--model.pretrained={told['fit'].checkpoint}", f"--ckpt_path={told['fit'].checkpoint}"]
+    assert "are both given: one goes on with a run, the other starts one" in zoo("fit", *given, *both).complaint
     other = zoo("fit", *given[:2], "--model.hidden_size=7", f"--model.pretrained={told['fit'].checkpoint}", *QUIET)
     assert other.status == 0, other.err  # the head's bias alone fits
     assert "has nothing for rnn.layers.0.0.weight_ih" in other.out
