@@ -50,7 +50,7 @@ class PictureExamples(Dataset[Examples]):
 def digits() -> Pictures:
     """The 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn."""
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise RnnZooError("the digits come with scikit-learn: pip install 'rnnzoo[demo]'") from error
     pixels, classes = load_digits(return_X_y=True)
