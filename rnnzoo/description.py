@@ -22,6 +22,8 @@ class Description:
     Args:
         source: who says it, for messages: the class of the data module.
         vocabulary: the tokens in the order of their ids.
+        tokenizer: what makes them of text, as `rnnzoo.data.TextTokenizer.to_json` gives it.
+        target_vocabulary, target_tokenizer: of the answers, where these are text too.
         input_size: features of a step.
         classes: how many answers there are to choose from; 0 where answers are numbers.
         labels: the names of the classes, in the order of their ids.
@@ -40,6 +42,9 @@ class Description:
 
     source: str | None = None
     vocabulary: Sequence[str] | None = None
+    tokenizer: str | None = None
+    target_vocabulary: Sequence[str] | None = None
+    target_tokenizer: str | None = None
     input_size: int | None = None
     classes: int | None = None
     labels: Sequence[str] | None = None

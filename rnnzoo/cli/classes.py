@@ -32,7 +32,11 @@ def subclasses(cls: type) -> Iterator[type]:
         for sub in subs:
             todo.append(sub)
             ours = not sub.__name__.startswith(("_", "Dummy")) and ".demos." not in sub.__module__
-            if sub.__module__ in ("rnnzoo.tasks.base", "rnnzoo.data.base"):  # to be derived from
+            if sub.__module__ in (
+                "rnnzoo.tasks.base",
+                "rnnzoo.data.base",
+                "rnnzoo.data.text_examples",
+            ):  # to be derived from
                 continue
             if ours and not inspect.isabstract(sub) and sub.__name__ not in seen:
                 seen.add(sub.__name__)

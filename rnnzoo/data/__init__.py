@@ -13,6 +13,8 @@ _HOME = {
     "SequenceBatch": "rnnzoo.data.examples",
     "SeriesData": "rnnzoo.data.series",
     "StreamBatch": "rnnzoo.data.streams",
+    "TextExamples": "rnnzoo.data.text_examples",
+    "TextTokenizer": "rnnzoo.data.tokenizers",
     "Vocabulary": "rnnzoo.data.vocabulary",
     "Window": "rnnzoo.data.windows",
 }
@@ -23,6 +25,8 @@ __all__ = [
     "SequenceBatch",
     "SeriesData",
     "StreamBatch",
+    "TextExamples",
+    "TextTokenizer",
     "Vocabulary",
     "Window",
 ]
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from rnnzoo.data.series import SeriesData
     from rnnzoo.data.streams import StreamBatch
     from rnnzoo.data.text import CharTextData
+    from rnnzoo.data.text_examples import TextExamples
+    from rnnzoo.data.tokenizers import TextTokenizer
     from rnnzoo.data.vocabulary import Vocabulary
     from rnnzoo.data.windows import Window
 

@@ -106,7 +106,7 @@ class _WithBlanks(Dataset[Any]):
         return self.examples.__getitems__(places)
 
 
-class _BegunWhenRead(DataLoader[Any]):
+class BegunWhenRead(DataLoader[Any]):
     """A loader whose workers begin when the first batch is asked for: by then the epoch of a resumed run is known."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch annotates a class of its own
@@ -127,11 +127,11 @@ def shuffled(examples: Fetched, batch_size: int, trainer: "Trainer | None", num_
     """
     own = share(batch_size, processes(trainer)[0])
     seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # what Lightning's own samplers take
-    return _BegunWhenRead(
+    return BegunWhenRead(
         _WithBlanks(examples),
         batch_size=own,
         sampler=Shuffled(len(examples), batch_size, seed, trainer),
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
     )
@@ -157,7 +157,7 @@ def in_order(
     return DataLoader(batches, batch_size=None, num_workers=num_workers, persistent_workers=num_workers > 0)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
     return batch
 
 

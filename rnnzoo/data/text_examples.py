@@ -1,0 +1,474 @@
+"""Texts as examples: any data set's rows, split, tokenized once, and put into batches of like lengths."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from filelock import FileLock
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch.utils.data import DataLoader
+
+from rnnzoo.cache import cache_folder, cannot_write
+from rnnzoo.data.base import DataModule
+from rnnzoo.data.buckets import Draw, bucketed, by_length
+from rnnzoo.data.effects import warn_without_effect
+from rnnzoo.data.parts import make_parts
+from rnnzoo.data.ragged import columns_of
+from rnnzoo.data.sources import load_splits
+from rnnzoo.data.splits import check_fractions
+from rnnzoo.data.tokenizers import KINDS, TextTokenizer, from_json, read_tokenizer, tokenizer_of, train
+from rnnzoo.description import Description, of_hyper_parameters
+from rnnzoo.errors import RnnZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_LAYOUT = 1  # of what is kept in the cache; another one is another key
+_ROWS = 1000  # that are encoded at a time
+_PARTS = ("train", "validation", "test", "all")
+
+
+class TextExamples(DataModule):
+    """The base of the data modules whose examples are rows of a data set with text in them.
+
+    The data set's own splits train, validation and test are used as they are, or those that are named; one that is
+    missing is made of the one before it, by rows or by groups, from `split_seed`. A tokenizer is trained on the
+    training part, unless a saved one is given. All rows are tokenized once and kept by content, so that they are read
+    from the disk, not from memory. Training batches hold texts of like lengths, `Bucketed`; evaluation sees each once.
+
+    One of one's own defines `columns`, `texts`, `encode` and `collate`, and where there is more to know than a
+    vocabulary `learn`, `recall` and `describe_more`.
+
+    Args:
+        dataset: a file (CSV, TSV, Parquet, JSON, JSON lines, Arrow; compressed too), a folder of such files or one that
+            `save_to_disk` wrote, a name on the HuggingFace hub, or the name of data that come with a package.
+        subset: the configuration, for a data set on the hub that has several.
+        split: fractions of the rows for training, validation and test.
+        split_seed: of the random choice of rows for each.
+        group_column: a column whose equal values stay together in one part.
+        train_split: a split of the data set by its name, or a slice of one, "train[:10%]"; by default "train".
+        validation_split: likewise.
+        test_split: likewise.
+        predict_split: what `predict` reads.
+        tokenizer: "characters", "bytes", "words", "bpe" or "unigram", which is trained; or a saved one: a
+            tokenizer.json, a folder with one, a checkpoint, or a name on the hub.
+        vocabulary_size: tokens that a trained tokenizer has at most.
+        min_count: how often a word or character is in the training part at least, else it is unknown.
+        lowercase: whether text is made lower case.
+        max_length: tokens of a text at most; what is longer is cut, and its share said. None for all.
+        crop: tokens of a text that a training batch has at most, from a random place on. None for all.
+        batch_size: texts of a batch at most, over all processes.
+        tokens_per_batch: tokens of a batch at most, over all processes, with padding. None for no such limit.
+        baseline: whether to score a simple method on the same split beside it.
+        pretrained: a checkpoint whose tokenizer is taken.
+        checkpoint: a checkpoint whose tokenizer and names of labels are taken; given by the command line.
+        num_workers: processes that load data, for each loader.
+        cache_dir: folder for what is tokenized, by default $RNNZOO_CACHE, $XDG_CACHE_HOME/rnnzoo or ~/.cache/rnnzoo,
+            and for what `datasets` prepares, by default its own.
+
+    Raises:
+        RnnZooError: for whatever is wrong with a setting or the data, where it is first used.
+    """
+
+    provides = ("vocabulary", "tokenizer")
+    bundled: ClassVar[dict[str, str]] = {}  # by name, the import path of a function that gives its splits
+    sequences: ClassVar[tuple[str, ...]] = ("tokens",)  # encoded columns with an entry for each token
+    named: ClassVar[str] = "texts"
+
+    def __init__(
+        self,
+        dataset: str,
+        *,
+        subset: str | None = None,
+        split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+        group_column: str | None = None,
+        train_split: str | None = None,
+        validation_split: str | None = None,
+        test_split: str | None = None,
+        predict_split: Literal["train", "validation", "test", "all"] = "test",
+        tokenizer: str = "words",
+        vocabulary_size: int | None = None,
+        min_count: int = 1,
+        lowercase: bool = False,
+        max_length: int | None = None,
+        crop: int | None = None,
+        batch_size: int = 32,
+        tokens_per_batch: int | None = None,
+        baseline: bool = False,
+        pretrained: str | None = None,
+        checkpoint: str | None = None,
+        num_workers: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.dataset, self.subset, self.split, self.split_seed = dataset, subset, check_fractions(split), split_seed
+        self.group_column, self.predict_split = group_column, predict_split
+        self.train_split, self.validation_split, self.test_split = train_split, validation_split, test_split
+        self.tokenizer_name, self.vocabulary_size, self.min_count = tokenizer, vocabulary_size, min_count
+        self.lowercase, self.max_length, self.crop = lowercase, max_length, crop
+        self.batch_size, self.tokens_per_batch, self.baseline = batch_size, tokens_per_batch, baseline
+        self.pretrained, self.checkpoint = pretrained, checkpoint
+        self.num_workers, self.cache_dir = num_workers, cache_dir
+        self.check_at_least(batch_size=1, num_workers=0, min_count=1)
+        self.check_at_least(
+            **{
+                name: 1
+                for name in ("vocabulary_size", "max_length", "crop", "tokens_per_batch")
+                if getattr(self, name) is not None
+            }
+        )
+        self.check_predict_split("all")
+        self._stage: str | None = None
+        self._splits: dict[str, Dataset] | None = None
+        self._parts: dict[str, Dataset] = {}
+        self._encoded: dict[str, Dataset] = {}
+        self._tokenizer: TextTokenizer | None = None
+        self._description: Description | None = None
+
+    # ---- what a data module defines
+
+    def columns(self, rows: "Dataset", required: bool) -> dict[str, str]:
+        """The names of the columns that are read, by role; those of answers only where there are, or if `required`."""
+        raise RnnZooError(f"{type(self).__name__} must define columns(rows, required)")
+
+    def texts(self, rows: Mapping[str, list[Any]]) -> Iterable[str]:
+        """The texts of some rows, given by role, that a tokenizer is trained on."""
+        raise RnnZooError(f"{type(self).__name__} must define texts(rows)")
+
+    def learn(self, rows: Iterator[dict[str, list[Any]]]) -> None:
+        """Takes from the training part, some rows at a time, what has to be known beside the tokenizer."""
+
+    def recall(self, description: Description) -> None:
+        """Takes the same from the description of a checkpoint."""
+
+    def describe_more(self) -> dict[str, Any]:
+        """The same, for the description."""
+        return {}
+
+    def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
+        """Rows by role as columns of numbers and of lists of numbers, among them `sequences`.
+
+        Args:
+            rows: some of the rows.
+            first: the number of the first of them in its part, for messages.
+        """
+        raise RnnZooError(f"{type(self).__name__} must define encode(rows, first)")
+
+    def collate(self, columns: dict[str, Any], number: np.ndarray) -> Any:
+        """A batch of encoded rows, which has ``lengths`` and ``unanswered()``.
+
+        Args:
+            columns: lists as `Ragged`, numbers as arrays; by the names that `encode` gave them, and "length".
+            number: (B,) of the rows in their part.
+        """
+        raise RnnZooError(f"{type(self).__name__} must define collate(columns, number)")
+
+    # ---- what is known of the data
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The tokenizer; reads the data where it is to be trained."""
+        if self._tokenizer is None:
+            self._tokenizer = self._find_tokenizer()
+        return self._tokenizer
+
+    @property
+    def description(self) -> Description:
+        """The vocabulary, the tokenizer and what `describe_more` says; reads the data."""
+        if self._description is None:
+            tokenizer = self.tokenizer
+            if self.checkpoint is None:
+                self.learn(self._by_role(self.rows("train"), required=True))
+            else:
+                self.recall(_description_of(self.checkpoint, "checkpoint"))
+            self._description = Description(
+                source=type(self).__name__,
+                vocabulary=tokenizer.vocabulary,
+                tokenizer=tokenizer.to_json(),
+                **self.describe_more(),
+            )
+        return self._description
+
+    def _find_tokenizer(self) -> TextTokenizer:
+        for setting in ("checkpoint", "pretrained"):
+            if (path := getattr(self, setting)) is not None:
+                idle = ("tokenizer", "vocabulary_size", "min_count", "lowercase")
+                self._warn_idle(idle if setting == "pretrained" else (), f"{setting}={path!r} has a tokenizer")
+                return tokenizer_of(_description_of(path, setting))
+        if self.tokenizer_name not in KINDS:
+            self._warn_idle(("vocabulary_size", "min_count", "lowercase"), "a saved tokenizer is taken as it is")
+            return read_tokenizer(self.tokenizer_name)
+        rows = self.rows("train")
+        key = self._key(rows, [self.tokenizer_name, self.vocabulary_size, self.min_count, self.lowercase])
+        if key is None:
+            return self._train(rows)
+        path = self._cache / f"tokenizer-{key}.json"
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):  # one process of a machine trains it, the others wait
+                if path.is_file():
+                    return from_json(path.read_text(encoding="utf-8"))
+                made = self._train(rows)
+                aside = path.with_suffix(".tmp")
+                aside.write_text(made.to_json(), encoding="utf-8")
+                aside.replace(path)
+                return made
+        except OSError as error:
+            if not cannot_write(error):
+                raise
+            return self._train(rows)
+
+    def _train(self, rows: "Dataset") -> TextTokenizer:
+        texts = (text for batch in self._by_role(rows, required=False) for text in self.texts(batch))
+        return train(
+            self.tokenizer_name, texts, self.vocabulary_size, min_count=self.min_count, lowercase=self.lowercase
+        )
+
+    def _warn_idle(self, names: tuple[str, ...], because: str) -> None:
+        self.__dict__.setdefault("tokenizer", self.tokenizer_name)  # by the name of the setting
+        try:
+            warn_without_effect(self, names, because)
+        finally:
+            self.__dict__.pop("tokenizer", None)
+
+    # ---- rows
+
+    def rows(self, part: str = "all") -> "Dataset":
+        """The rows of "train", "validation", "test" or "all" as the data set has them, in its order."""
+        if part not in _PARTS:
+            raise RnnZooError(f"part {part!r} must be one of {', '.join(_PARTS)}")
+        if part not in self._parts:
+            from datasets import concatenate_datasets
+
+            splits = self._load()
+            if part == "all":
+                self._parts["all"] = concatenate_datasets(list(splits.values())) if len(splits) > 1 else only(splits)
+            else:
+                named = {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}
+                self._parts |= make_parts(splits, self.split, self.split_seed, self.group_column, named, self.dataset)
+        return self._parts[part]
+
+    def _load(self) -> dict[str, "Dataset"]:
+        if self._splits is None:
+            if self.dataset in self.bundled:
+                module, _, function = self.bundled[self.dataset].partition(":")
+                self._splits = getattr(import_module(module), function)()
+            else:
+                names = {f for f in vars(self) if f.endswith("_column")}
+                self._splits, _ = load_splits(
+                    self.dataset,
+                    self.subset,
+                    bundled=next(iter(self.bundled), "kjv"),
+                    columns=[getattr(self, name) for name in sorted(names)],
+                    cache_dir=self.cache_dir,
+                )
+        return self._splits
+
+    def _by_role(self, rows: "Dataset", required: bool) -> Iterator[dict[str, list[Any]]]:
+        """The columns that are read, by role, some rows at a time."""
+        chosen = self.columns(rows, required)
+        for batch in rows.select_columns(sorted({*chosen.values()})).iter(_ROWS):
+            yield {role: batch[column] for role, column in chosen.items()}
+
+    # ---- encoded
+
+    @property
+    def _cache(self) -> Path:
+        return cache_folder(self.cache_dir)
+
+    def _key(self, rows: "Dataset", settings: Any) -> str | None:
+        """What all of a result depends on, as a hash; None for rows that are in memory, which are not kept."""
+        if not rows.cache_files:
+            return None
+        own = [_LAYOUT, type(self).__name__, rows._fingerprint, rows.column_names, settings]
+        return hashlib.sha256(json.dumps(own, default=str).encode()).hexdigest()[:24]
+
+    def encoded(self, part: str) -> "Dataset":
+        """The rows of a part as `encode` gives them, with their "length" in tokens; on the disk where the rows are.
+
+        Raises:
+            RnnZooError: a row that cannot be encoded.
+        """
+        if part not in self._encoded:
+            self._encoded[part] = made = self._encode(part, self.rows(part))
+            if self.max_length is not None and len(made):
+                cut = np.asarray(made.with_format("numpy")["cut"]).mean()
+                if cut:
+                    rank_zero_info(f"{cut:.1%} of the {self.named} of {part} are cut to max_length={self.max_length}")
+        return self._encoded[part]
+
+    def _encode(self, part: str, rows: "Dataset") -> "Dataset":
+        about = self.description  # what has been learned
+        required = self._stage != "predict" and part != "all"
+        chosen = self.columns(rows, required)
+        rows = rows.select_columns(sorted({*chosen.values()}))
+        function = partial(self._encode_rows, chosen=chosen)
+        options: dict[str, Any] = {"batched": True, "batch_size": _ROWS, "with_indices": True}
+        options |= {"remove_columns": rows.column_names, "desc": f"Tokenizing {self.named} of {part}"}
+        key = self._key(rows, [about.to_json(), self.max_length, chosen, self.settings_of_encoding()])
+        if key is None:
+            return rows.map(
+                function, **options, keep_in_memory=True, new_fingerprint=hashlib.md5(part.encode()).hexdigest()
+            )
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            path = self._cache / f"examples-{key}.arrow"
+            with FileLock(f"{path}.lock"):  # one process of a machine encodes them, the others wait
+                return rows.map(function, **options, cache_file_name=str(path), new_fingerprint=key)
+        except OSError as error:
+            if not cannot_write(error):
+                raise
+            rank_zero_warn(f"tokenized texts are not kept for the next run: {self._cache} cannot be written ({error})")
+            return rows.map(function, **options, keep_in_memory=True, new_fingerprint=key)
+
+    def settings_of_encoding(self) -> Any:
+        """What `encode` depends on beside the description, in plain values."""
+        return None
+
+    def _encode_rows(self, batch: dict[str, list[Any]], indices: list[int], chosen: dict[str, str]) -> Any:
+        import pyarrow as pa
+
+        columns = self.encode({role: batch[column] for role, column in chosen.items()}, indices[0])
+        lengths = [len(one) for one in columns[self.sequences[0]]]
+        most = self.max_length
+        if most is not None:
+            for name in self.sequences:
+                columns[name] = [one[:most] for one in columns[name]]
+        columns["cut"] = [most is not None and length > most for length in lengths]
+        columns["length"] = [length if most is None else min(length, most) for length in lengths]
+        return pa.table({name: _small(values) for name, values in columns.items()})
+
+    # ---- batches
+
+    def setup(self, stage: str | None = None) -> None:
+        self._stage = stage
+        _ = self.description
+
+    def loader(self, part: str, training: bool) -> DataLoader[Any]:
+        encoded = self.encoded(part)
+        if not len(encoded):
+            raise RnnZooError(f"dataset={self.dataset!r} has no {self.named} for {part}")
+        lengths = _lengths(encoded)
+        examples = EncodedExamples(self, encoded, self.crop if training else None)
+        options = (self.batch_size, self.tokens_per_batch, self.trainer, self.num_workers)
+        if not training:
+            return by_length(examples, lengths, *options, f"{self.named} of {part}")
+        if len(lengths) < self.batch_size:
+            raise RnnZooError(
+                f"batch_size={self.batch_size} is larger than the {len(lengths)} training {self.named} of"
+                f" {self.dataset!r}: batch_size={len(lengths)} would do"
+            )
+        return bucketed(examples, lengths if self.crop is None else np.minimum(lengths, self.crop), *options)
+
+
+class EncodedExamples:
+    """The rows of an encoded data set; item `Draw` is a batch, in training a random piece of each."""
+
+    def __init__(self, data: TextExamples, encoded: "Dataset", crop: int | None) -> None:
+        self.encoded, self.crop, self.data = encoded.with_format("arrow"), crop, data
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, draw: Draw) -> Any:
+        columns = columns_of(self.encoded[draw.places])
+        number = np.asarray(draw.places)
+        columns.pop("cut")
+        if self.crop is not None:
+            spare = np.maximum(columns["length"].astype(np.int64) - self.crop, 0)
+            first = (_hashed(number, draw.epoch, self.data.split_seed) % (spare + 1).astype(np.uint64)).astype(np.int64)
+            columns |= {name: columns[name].cut(first, self.crop) for name in self.data.sequences}
+            columns["length"] = np.minimum(columns["length"], self.crop)
+        return self.data.collate(columns, number)
+
+
+def _hashed(number: np.ndarray, epoch: int, seed: int) -> np.ndarray:
+    """Random numbers that depend on the row, the epoch and the seed alone (Steele et al. 2014, SplitMix64)."""
+    with np.errstate(over="ignore"):
+        z = number.astype(np.uint64) + np.uint64(
+            (epoch + 1) * 0x9E3779B97F4A7C15 + seed * 0xD1B54A32D192ED03 & (1 << 64) - 1
+        )
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def _lengths(encoded: "Dataset") -> np.ndarray:
+    return np.concatenate(
+        [table["length"].to_numpy() for table in encoded.select_columns("length").with_format("arrow").iter(1 << 16)]
+    )
+
+
+def _small(values: list[Any]) -> Any:
+    """Integers as int32, in Arrow's own lists; whatever else as Arrow has it."""
+    import pyarrow as pa
+
+    first = next((v for v in values if v is not None), None)
+    if isinstance(first, int | np.integer) and not isinstance(first, bool):
+        return pa.array(values, pa.int32())
+    if isinstance(first, list | np.ndarray):
+        inner = next((v[0] for v in values if len(v)), 0)
+        if isinstance(inner, int | np.integer):
+            return pa.array(values, pa.list_(pa.int32()))
+    return pa.array(values)
+
+
+def only(splits: Mapping[str, "Dataset"]) -> "Dataset":
+    """The one split that there is."""
+    (rows,) = splits.values()
+    return rows
+
+
+def _description_of(path: str, setting: str) -> Description:
+    from rnnzoo.tasks.checkpoints import read_checkpoint
+
+    return of_hyper_parameters(read_checkpoint(path, setting)["hyper_parameters"])
+
+
+def pick_column(rows: "Dataset", given: str | None, setting: str, fits: Any, usual: tuple[str, ...], what: str) -> str:
+    """The column for a setting: the one that is given, one of its usual names, or the only one that fits.
+
+    Args:
+        rows: of the data set.
+        given: the setting's value.
+        setting: its name, for messages: "text_column".
+        fits: whether a feature of `datasets` is one for it.
+        usual: names, the first of them that there is.
+        what: the column must hold, for messages: "text".
+
+    Raises:
+        RnnZooError: there is none of the name, or it does not fit; or none is given, and several might be meant.
+    """
+    features = rows.features
+    listed = ", ".join(features)
+    if given is not None:
+        if given not in features:
+            raise RnnZooError(f"{setting}={given!r} is not among the columns{did_you_mean(given, features)} {listed}")
+        if not fits(features[given]):
+            raise RnnZooError(f"{setting}={given!r} must hold {what}, but its type is {shown(features[given])}")
+        return given
+    found = [name for name in features if fits(features[name])]
+    for name in usual:
+        if name in found:
+            return name
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RnnZooError(f"no column holds {what}, for {setting}: there are {listed}")
+    raise RnnZooError(f"{setting} must be given: {', '.join(found)} all hold {what}")
+
+
+def shown(feature: Any) -> str:
+    """The type of a column in a few words."""
+    return getattr(feature, "dtype", None) or " ".join(repr(feature).split())[:60]
+
+
+def is_text(feature: Any) -> bool:
+    """Whether a feature of `datasets` is text."""
+    return getattr(feature, "dtype", None) in ("string", "large_string")

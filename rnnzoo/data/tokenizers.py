@@ -1,0 +1,205 @@
+"""Text as numbers by the tokenizers of HuggingFace's `tokenizers`: trained on a text, or saved ones."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnzoo.description import Description
+from rnnzoo.errors import RnnZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+KINDS = ("characters", "bytes", "words", "bpe", "unigram")
+UNKNOWN, BEGIN, END = SPECIAL = ("<unk>", "<s>", "</s>")
+_SIZES = {"words": 30_000, "bpe": 8_000, "unigram": 8_000}  # of a vocabulary, where none is given
+_WORD = r"\w+(?:['’]\w+)*|[^\w\s]|\n"
+_UNKNOWN_NAMES = (UNKNOWN, "[UNK]", "<UNK>", "xxunk", "<|endoftext|>")
+_BEGIN_NAMES = (BEGIN, "[CLS]", "<bos>", "xxbos", "<|endoftext|>")
+_END_NAMES = (END, "[SEP]", "<eos>", "xxeos", "<|endoftext|>")
+
+
+class TextTokenizer:
+    """A tokenizer, and what a task has to know of it.
+
+    >>> tokenizer = train("words", ["a b b", "b c"])
+    >>> tokenizer.vocabulary
+    ['<unk>', '<s>', '</s>', 'b', 'a', 'c']
+    >>> tokenizer.encode(["c b x"]), tokenizer.decode([5, 3])
+    ([[5, 3, 0]], 'c b')
+
+    Args:
+        backend: what does the work.
+        kind: one of `KINDS`, or "saved" for one of another kind.
+    """
+
+    def __init__(self, backend: "Tokenizer", kind: str = "saved") -> None:
+        self.backend, self.kind = backend, kind
+        backend.no_padding()  # what is padding is known by lengths alone
+        backend.no_truncation()
+        ids = backend.get_vocab(with_added_tokens=True)
+        self.vocabulary = [f"<{k}>" for k in range(max(ids.values(), default=-1) + 1)]
+        for token, k in ids.items():
+            self.vocabulary[k] = token
+        self.unknown, self.begin, self.end = (
+            next((ids[name] for name in names if name in ids), None)
+            for names in (_UNKNOWN_NAMES, _BEGIN_NAMES, _END_NAMES)
+        )
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, by all cores; none is added for its begin or its end."""
+        encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [one.ids for one in encoded]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids, as far as the tokenizer keeps it; those of `SPECIAL` are left out."""
+        return self.backend.decode(list(ids), skip_special_tokens=True)
+
+    def to_json(self) -> str:
+        """All of it, for `from_json`."""
+        return json.dumps({"kind": self.kind, "tokenizer": self.backend.to_str()})
+
+
+def from_json(text: str) -> TextTokenizer:
+    """The tokenizer that `TextTokenizer.to_json` wrote."""
+    from tokenizers import Tokenizer
+
+    content = json.loads(text)
+    return TextTokenizer(Tokenizer.from_str(content["tokenizer"]), content["kind"])
+
+
+def train(
+    kind: str, texts: Iterable[str], size: int | None = None, *, min_count: int = 1, lowercase: bool = False
+) -> TextTokenizer:
+    """A tokenizer of some texts, whose first ids are those of `SPECIAL`.
+
+    "characters" and "bytes" are each a token; "words" are runs of letters and digits, single marks, and line ends;
+    "bpe" is byte-pair encoding of bytes (Sennrich et al. 2016), which leaves nothing unknown; "unigram" is Kudo 2018.
+    Characters and words come by falling frequency.
+
+    Args:
+        kind: one of `KINDS`.
+        texts: read once.
+        size: of the vocabulary at most; by default all characters, 30,000 words, 8,000 subwords.
+        min_count: how often a character or word occurs at least, else it is unknown.
+        lowercase: whether text is made lower case first.
+
+    Raises:
+        RnnZooError: an unknown kind, or texts without a token.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    if kind not in KINDS:
+        raise RnnZooError(f"tokenizer {kind!r} is unknown{did_you_mean(kind, KINDS)} there are: {', '.join(KINDS)}")
+    special = list(SPECIAL)
+    size = size or _SIZES.get(kind, 0x110000 + len(special))
+    if size <= len(special):
+        raise RnnZooError(f"vocabulary_size={size} must be above {len(special)}: {', '.join(special)} are always there")
+    pre: Any
+    if kind in ("characters", "words"):
+        tokenizer = Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
+        pattern = r"[\s\S]" if kind == "characters" else _WORD
+        pre = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+        trainer: Any = trainers.WordLevelTrainer(
+            vocab_size=size, min_frequency=min_count, special_tokens=special, show_progress=False
+        )
+        decoder: Any = decoders.Fuse() if kind == "characters" else None
+    elif kind == "unigram":
+        tokenizer, pre, decoder = Tokenizer(models.Unigram()), pre_tokenizers.Metaspace(), decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(
+            vocab_size=size, unk_token=UNKNOWN, special_tokens=special, show_progress=False
+        )
+    else:
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        vocabulary = {token: k for k, token in enumerate([*special, *alphabet])}
+        pre = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=kind == "bpe")
+        tokenizer, decoder = Tokenizer(models.BPE(vocabulary, [])), decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        )
+    tokenizer.pre_tokenizer = pre
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    if decoder is not None:
+        tokenizer.decoder = decoder
+    if kind == "bytes":
+        tokenizer.add_special_tokens(special)
+    else:
+        tokenizer.train_from_iterator(texts, trainer)
+    made = TextTokenizer(tokenizer, kind)
+    if len(made) <= len(special):
+        raise RnnZooError(f"tokenizer {kind!r} found no token: the texts are empty")
+    return made
+
+
+def of_characters(vocabulary: Sequence[str]) -> TextTokenizer:
+    """The tokenizer of a vocabulary of characters, with one more for what is unknown, behind them."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    ids = {token: k for k, token in enumerate(vocabulary)}
+    ids.setdefault(UNKNOWN, len(ids))
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return TextTokenizer(tokenizer, "characters")
+
+
+def tokenizer_of(description: Description) -> TextTokenizer:
+    """The tokenizer that a description holds; that of its characters, where a model knows these alone.
+
+    Raises:
+        RnnZooError: it has neither.
+    """
+    if description.tokenizer is not None:
+        return from_json(description.tokenizer)
+    if description.vocabulary is not None and all(len(token) == 1 for token in description.vocabulary):
+        return of_characters(description.vocabulary)
+    raise RnnZooError(f"there is no tokenizer: the description has {description}")
+
+
+def read_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
+    """A tokenizer that is saved: a ``tokenizer.json``, a folder with one, a checkpoint of ours, or a name on the hub.
+
+    Raises:
+        RnnZooError: there is none, or it cannot be read.
+    """
+    from tokenizers import Tokenizer
+
+    path = Path(name).expanduser()
+    if path.suffix == ".ckpt":
+        from rnnzoo.description import of_hyper_parameters
+        from rnnzoo.tasks.checkpoints import read_checkpoint
+
+        return tokenizer_of(of_hyper_parameters(read_checkpoint(path, setting)["hyper_parameters"]))
+    if path.is_dir():
+        path = path / "tokenizer.json"
+    if not path.is_file():
+        path = _from_hub(name, setting)
+    try:
+        return TextTokenizer(Tokenizer.from_file(str(path)))
+    except Exception as error:  # the library raises bare Exceptions
+        raise RnnZooError(f"{setting} {name!r} cannot be read: {' '.join(str(error).split())[:120]}") from error
+
+
+def _from_hub(name: str, setting: str) -> Path:
+    near = did_you_mean(name, KINDS)
+    wanted = f"give one of {', '.join(KINDS)}, a tokenizer.json, a folder with one, a checkpoint, or a name on the hub"
+    if name.count("/") > 1 or Path(name).suffix or Path(name).is_dir() or name.startswith((".", "/", "~")):
+        raise RnnZooError(f"{setting} {name!r}: there is no such tokenizer{near} {wanted}")
+    if "/" not in name and near != ";":
+        raise RnnZooError(f"{setting} {name!r} is unknown{near} {wanted}")
+    from huggingface_hub import hf_hub_download
+
+    from rnnzoo.data.sources import reason
+
+    try:
+        return Path(hf_hub_download(name, "tokenizer.json"))
+    except Exception as error:  # the hub's client has a dozen kinds
+        raise RnnZooError(
+            f"{setting} {name!r} is no file or folder here, and loading it from the HuggingFace hub failed"
+            f" ({reason(error)}): {wanted}"
+        ) from error
