@@ -11,10 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rnnzoo import __version__
 from rnnzoo.cli.arguments import typed_settings
 from rnnzoo.cli.classes import import_class, parameters_of
+from rnnzoo.data.splits import PARTS
 from rnnzoo.description import describe
 from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks.checkpoints import task_name
 from rnnzoo.training.checkpoints import BestCheckpoint
+
+_NOT_SAID = ("vocabulary", "pretrained", "checkpoint", "predict_split")  # given by the command line itself
 
 
 class RunSettings(Callback):
@@ -61,7 +64,9 @@ def default_settings(cls: type) -> dict[str, Any]:
     return {name: p.default for name, p in parameters_of(cls).items() if p.default is not inspect.Parameter.empty}
 
 
-def bring_data(config: Namespace, content: dict[str, Any], path: str, given: list[str], own: bool) -> str | None:
+def bring_data(
+    config: Namespace, content: dict[str, Any], path: str, given: list[str], own: bool, command: str
+) -> str | None:
     """Puts the data of a checkpoint in the place of a config's; what stands on the command line wins.
 
     Args:
@@ -70,6 +75,7 @@ def bring_data(config: Namespace, content: dict[str, Any], path: str, given: lis
         path: of the checkpoint.
         given: the command line.
         own: whether the config is that of the checkpoint's run.
+        command: "predict" reads all rows of other data.
 
     Returns:
         One line that names which settings of the config give way, or None.
@@ -91,11 +97,14 @@ def bring_data(config: Namespace, content: dict[str, Any], path: str, given: lis
         return f"the data are those of {path}, by {saved['class_path']}, not by {data.class_path}"
     if "dataset" in typed and "subset" in here:
         here["subset"] = None  # that of a data set which is not read
+        here |= {f"{part}_split": None for part in PARTS if f"{part}_split" in here and f"{part}_split" not in typed}
+        if command == "predict" and "checkpoint" in here and "predict_split" not in typed:
+            here["predict_split"] = "all"
     changed = []
     for name, value in here.items():
         if name not in before or name in typed:
             continue
-        if name not in ("vocabulary", "pretrained") and _plain(before[name]) != _plain(value):
+        if name not in _NOT_SAID and _plain(before[name]) != _plain(value):
             changed.append(f"{name} {value!r} (the config has {_plain(before[name])!r})")
         before[name] = value
     return None if own or not changed else f"the data are those of {path}: {', '.join(changed)}"

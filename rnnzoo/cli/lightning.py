@@ -142,7 +142,7 @@ class ZooCLI(LightningCLI):
             return
         content = read_checkpoint(path, argument)
         self._take_settings(content, settings, typed, path, argument)
-        if resumed and (line := bring_data(config, content, path, self.given, self.own_config)):
+        if resumed and (line := bring_data(config, content, path, self.given, self.own_config, self.command)):
             say(line)
         data = config.get("data")
         init = data.get("init_args", {}) if data else {}
@@ -150,8 +150,8 @@ class ZooCLI(LightningCLI):
             for part in (settings, init):
                 if part.get("pretrained"):
                     part["pretrained"] = None
-        target = "vocabulary" if resumed else "pretrained"
-        fixed = "vocabulary" in typed_settings(self.given, "data") if resumed else init.get("vocabulary")
+        target = "pretrained" if not resumed else "checkpoint" if "checkpoint" in init else "vocabulary"
+        fixed = target in typed_settings(self.given, "data") if resumed else init.get("vocabulary")
         if target in init and not fixed:
             init[target] = str(path)
 

@@ -1,5 +1,6 @@
 """What every data module shares: the four loaders, the checks of its settings, and what it says of its data."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
@@ -44,6 +45,18 @@ class DataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         return self.loader(self.predict_split, training=False)
+
+    def baselines(self) -> dict[str, float]:
+        """Figures of a simple method on the same parts, by their names, where `baseline` asks for them."""
+        return {}
+
+    def own_columns(self, names: Sequence[str], number: Sequence[int]) -> dict[str, Any]:
+        """Columns of the data set as it is, for the examples of `predict_split` that have these numbers.
+
+        Raises:
+            RnnZooError: there are no such columns.
+        """
+        raise RnnZooError(f"predictions.columns: {type(self).__name__} has no columns of its own")
 
     def check_at_least(self, **least: int) -> None:
         """Raises RnnZooError for a setting below the number given here by its name."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _POOL = 1 << 16  # rows that are sorted by length together
 _BLOCK = 64  # rows that lie side by side in the data set and in a pool: a file is read in larger pieces
-_BATCHES = 8  # of a bucket at most
-_NEAR = 0.75  # of the longest sequence of a bucket; shorter ones go to the next, but for those that fill a batch
+_FEWEST, _BATCHES = 2, 8  # batches of a bucket; one alone would be the same in every epoch
+_NEAR = 0.75  # of the longest sequence of a bucket; shorter ones go to the next, but for those of the fewest batches
 
 
 class Draw(NamedTuple):
@@ -31,7 +31,7 @@ class Bucketed(Sampler[Draw]):
     """Batches of sequences of like lengths, in an order that depends on the seed and the epoch only.
 
     The sequences of a pool are sorted by length, with ties in an order of the epoch's own, and cut into buckets of
-    eight batches at most. The batches of a bucket are drawn from it anew in each epoch, and those of a pool come mixed.
+    two to eight batches. The batches of a bucket are drawn from it anew in each epoch, and those of a pool come mixed.
     A batch has at most `batch_size` sequences, and at most `tokens` with its padding; every epoch has equally many. The
     memory it takes is four bytes a sequence, and that of one pool.
 
@@ -103,7 +103,7 @@ class Bucketed(Sampler[Draw]):
             longest = int(lengths[stop - 1])
             size = within(self.batch_size, self.tokens, longest)
             near = stop - int(np.searchsorted(lengths[:stop], _NEAR * longest))
-            start = max(0, stop - size * min(max(near // size, 1), _BATCHES))
+            start = max(0, stop - size * min(max(near // size, _FEWEST), _BATCHES))
             yield start, stop, size
             stop = start
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -275,6 +275,16 @@ class TextExamples(DataModule):
         chosen = self.columns(rows, required)
         for batch in rows.select_columns(sorted({*chosen.values()})).iter(_ROWS):
             yield {role: batch[column] for role, column in chosen.items()}
+
+    def own_columns(self, names: Sequence[str], number: Sequence[int]) -> dict[str, Any]:
+        rows = self.rows(self.predict_split)
+        for name in names:
+            if name not in rows.column_names:
+                near, listed = did_you_mean(name, rows.column_names), ", ".join(rows.column_names)
+                raise RnnZooError(
+                    f"predictions.columns has {name!r}, which the data have not{near} there are: {listed}"
+                )
+        return rows.select_columns(list(names))[list(number)] if len(number) else {name: [] for name in names}
 
     # ---- encoded
 

@@ -48,8 +48,9 @@ class Pooling(nn.Module):
             return _max(y, inside)
         if self.kind == "concat":
             return torch.cat([self._last(y, lengths), _max(y, inside), _mean(y, inside, lengths)], -1)
+        y = y.masked_fill(~inside, 0)
         score = self.query(self.key(y).tanh()).masked_fill(~inside, -torch.inf)
-        return (score.softmax(1) * y.masked_fill(~inside, 0)).sum(1)
+        return (score.softmax(1) * y).sum(1)
 
     def _last(self, y: Tensor, lengths: Tensor) -> Tensor:
         last = y.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, y.shape[-1]))[:, 0]

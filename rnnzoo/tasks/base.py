@@ -199,7 +199,10 @@ class Task(LightningModule):
             suggestions.more(self.trainer, checkpoint),
             suggestions.another_cell(self, checkpoint, data),
         ]
-        return [*self.reached(metrics), f"checkpoint: {checkpoint}", "", "Try next:", *(f"  {c}" for c in commands)]
+        beside = data.baselines() if getattr(data, "baseline", False) else {}
+        simple = [f"{name}: {digits(value)}" for name, value in beside.items()]
+        lines = [*self.reached(metrics), *simple, f"checkpoint: {checkpoint}"]
+        return [*lines, "", "Try next:", *(f"  {c}" for c in commands)]
 
     # ---- optimizer and schedule
 
@@ -261,6 +264,8 @@ class Task(LightningModule):
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         judged = self.judge(batch, "train")
+        if (share := padding_share(batch)) is not None:
+            self.log("padding_share", share)
         return self.train_loss(judged.loss, judged.count)
 
     def validation_step(self, batch: Any, index: int) -> None:
@@ -317,6 +322,14 @@ class Task(LightningModule):
         kind = type(self)
         about = {"task": f"{kind.__module__}.{kind.__qualname__}", "version": __version__}
         checkpoint["rnnzoo"] = checkpoint.get("rnnzoo", {}) | about  # the command line has added its own
+
+
+def padding_share(batch: Any) -> Tensor | None:
+    """The share of a batch's steps that lie behind the end of a sequence; None where it has no lengths."""
+    lengths = getattr(batch, "lengths", None)
+    if not isinstance(lengths, Tensor) or not lengths.numel():
+        return None
+    return 1 - lengths.float().mean() / lengths.max()
 
 
 @contextmanager

@@ -46,7 +46,9 @@ def load_into(task: "Task", path: str) -> None:
     for name, tensor in content["state_dict"].items():
         if name in task.by_token and name in state and (old != new or state[name].shape != tensor.shape):
             if rows is not None and state[name].shape[1:] == tensor.shape[1:]:
-                state[name][rows[0]] = tensor[rows[1]]
+                new_rows = tensor.mean(0).expand_as(state[name]).clone()  # of a token that it did not know
+                new_rows[rows[0]] = tensor[rows[1]]
+                state[name] = new_rows
                 loaded.add(name)
         elif name in state and state[name].shape == tensor.shape:
             state[name] = tensor

@@ -13,8 +13,9 @@ from rnnzoo.training.progress import digits
 def of_data(data: Any) -> list[str]:
     """The data of a run as options: what a next run would change first."""
     options = []
-    for name in ("task",) if hasattr(data, "task") else ("dataset", "column"):  # most tasks make their own data
-        value = getattr(data, name, None)
+    columns = sorted(name for name in vars(data) if name.endswith("_column"))
+    for name in ("task",) if hasattr(data, "task") else ("dataset", "subset", "column", *columns):
+        value = getattr(data, name, None)  # most tasks of a long memory make their own data
         if isinstance(value, str) and not (name == "column" and value == "text"):
             options += [f"--data.{name}", shlex.quote(value)]
     return options

@@ -30,11 +30,13 @@ class PredictionsFile(BasePredictionWriter):
 
     Args:
         path: of the file to write: CSV where it ends in .csv, else Parquet.
+        columns: of the data set, to stand beside what is predicted; one that is called like a prediction's gets
+            " (data)" behind its name.
     """
 
-    def __init__(self, path: str = "predictions.parquet"):
+    def __init__(self, path: str = "predictions.parquet", columns: list[str] | None = None):
         super().__init__("batch")
-        self.path = Path(path)
+        self.path, self.columns = Path(path), list(columns or ())
         self._tables: list[pa.Table] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -45,6 +47,8 @@ class PredictionsFile(BasePredictionWriter):
             raise RnnZooError(f"{what}: it is a folder")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise RnnZooError(f"{what}: {str(folder)!r} is no such folder")
+        if self.columns:
+            self._own_columns(trainer, [])
 
     def write_on_batch_end(
         self,
@@ -69,6 +73,13 @@ class PredictionsFile(BasePredictionWriter):
                 table = table.append_column(name, pa.array(values))
         self._tables.append(table)
 
+    def _own_columns(self, trainer: Trainer, number: Sequence[int]) -> dict[str, Any]:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by a connector
+        if not hasattr(data, "own_columns"):
+            raise RnnZooError(f"predictions.columns: {type(data).__name__} has no columns of its own")
+        columns: dict[str, Any] = data.own_columns(self.columns, number)
+        return columns
+
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         own = pa.concat_tables(self._tables) if self._tables else None
         self._tables = []
@@ -82,8 +93,19 @@ class PredictionsFile(BasePredictionWriter):
             order = _ORDER if _ORDER[0] in own.column_names else its
             keys: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in order]
             table = own.take(pc.sort_indices(own, sort_keys=keys))
+            if self.columns:
+                table = self._beside(trainer, table)
             write_table(table.drop_columns([name for name in _ORDER if name in table.column_names]), self.path)
             print(f"{table.num_rows:,} predictions in {self.path}", flush=True)
+
+    def _beside(self, trainer: Trainer, table: pa.Table) -> pa.Table:
+        """`table` with the columns of the data set that are asked for."""
+        if "example" not in table.column_names:
+            raise RnnZooError("predictions.columns: the predictions do not say which example they belong to")
+        for name, values in self._own_columns(trainer, table["example"].to_pylist()).items():
+            taken = name in table.column_names
+            table = table.append_column(f"{name} (data)" if taken else name, pa.array(values))
+        return table
 
 
 def write_table(table: pa.Table, path: Path) -> None:
