@@ -1,10 +1,11 @@
 # make demo   trains a character language model on real text
 # make test   runs every test
+# make reproduce   trains to the figures of RESULTS.md, row by row (hours)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-long lint format zoo help
+.PHONY: demo test test-long reproduce lint format zoo help
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -23,6 +24,9 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+
+reproduce: $(READY)
+	$(BIN)/python benchmarks/reproduce.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
