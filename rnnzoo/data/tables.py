@@ -27,7 +27,9 @@ _ROWS = 1 << 12  # of a chunk of a column
 _DATE = r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ,].*)?"
 
 
-def read_table(paths: Iterable[Path], name: str, columns: Collection[str | None]) -> pa.Table:
+def read_table(
+    paths: Iterable[Path], name: str, columns: Collection[str | None], text: Collection[str] = ()
+) -> pa.Table:
     """The tables of some files one below the other. Columns of numbers are int64 or float64, all others are strings.
 
     Args:
@@ -36,6 +38,7 @@ def read_table(paths: Iterable[Path], name: str, columns: Collection[str | None]
         name: of the data set, for messages.
         columns: that are asked for by name: a first line with one of them is a header, whatever else stands in it.
             None for one that is still to be found.
+        text: columns that are strings even where they look like numbers.
 
     Raises:
         RnnZooError: a row that does not fit the header, or a header that is none.
@@ -53,10 +56,11 @@ def read_table(paths: Iterable[Path], name: str, columns: Collection[str | None]
         separators.add(separator)
     table = pa.concat_tables(tables)
     for k, header in enumerate(table.column_names):
-        numbers = as_numbers(table[k], separators == {";"}) if len(table) else None
+        numbers = as_numbers(table[k], separators == {";"}) if len(table) and header not in text else None
         if (
             numbers is None
             and separators == {";"}
+            and header not in text
             and as_numbers(table[k]) is not None
             and (header in columns or None in columns)
         ):

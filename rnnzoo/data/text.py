@@ -194,7 +194,7 @@ class CharTextData(DataModule):
             cache_dir=self.cache_dir,
         )
         if whole:
-            warn_without_effect(self, ("subset", "separator"), f"dataset={self.dataset!r} is text, taken as it is")
+            warn_without_effect(self, ("separator",), f"dataset={self.dataset!r} is text, taken as it is")
         own = own_splits(list(splits), self.dataset)
         for name in own.values():
             _check_column(splits[name], self.column, self.dataset)

@@ -61,7 +61,8 @@ def test_an_optimizer_says_which_settings_of_the_model_it_replaces(zoo):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        (["--data.separator=x", "--data.subset=y"], "subset='y', separator='x' has no effect: dataset="),
+        (["--data.separator=x", "--data.subset=y"], "separator='x' has no effect: dataset="),
+        (["--data.separator=x", "--data.subset=y"], "subset='y' has no effect: dataset="),
         (["--data.dataset=kjv", "--data.column=line"], "column='line' has no effect: dataset='kjv'"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from rnnzoo.data import CharTextData
+from rnnzoo.data import builders as builders_module
 from rnnzoo.data import files as files_module
 from rnnzoo.data import sources as sources_module
 from rnnzoo.errors import RnnZooError
@@ -142,7 +143,7 @@ def test_a_missing_path_does_not_ask_the_hub(name: str) -> None:
 
 
 def test_a_name_that_is_neither_here_nor_reachable_says_both() -> None:
-    message = r"^dataset='someone/something' is no file or folder here; .*hub failed too \(.*'kjv'$"
+    message = r"^dataset='someone/something' is no file or folder here; HF_HUB_OFFLINE is set.* loaded before: .*'kjv'$"
     with pytest.raises(RnnZooError, match=message) as caught:
         CharTextData("someone/something").setup()
     assert "\n" not in str(caught.value)
@@ -275,7 +276,7 @@ def test_where_datasets_cannot_write_its_cache_it_has_one_for_this_process(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "file" / "cache"))
     said: list[str] = []
-    monkeypatch.setattr(sources_module, "rank_zero_warn", said.append)
+    monkeypatch.setattr(builders_module, "rank_zero_warn", said.append)
     rows, name = (
         Dataset.from_dict({"text": ["a text and no more"] * 9}),
         "train.parquet" if kind == "folder" else f"a.{kind}",

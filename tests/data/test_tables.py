@@ -8,7 +8,6 @@ import lzma
 import random
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -269,17 +268,3 @@ def test_a_text_may_begin_like_something_else(write: Write) -> None:
         "\x00 zeros \x00 in a text \x00",
     ):
         assert CharTextData(write("a.txt", text)).text() == text
-
-
-def test_tables_on_the_hub_are_read_as_strictly(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub's part is played by a builder that knows two files."""
-    files = {"train": [write("0001.csv", "text,n\nNA,1\nb,2\n")], "test": [write("0002.csv", "text,n\nnull,3\n")]}
-    config = SimpleNamespace(data_files=files)
-    builder = SimpleNamespace(name="csv", config=config, dataset_name="x", base_path=None)
-    monkeypatch.setattr("datasets.load_dataset_builder", lambda *_, **__: builder)
-    data = CharTextData("someone/something", split=(0.5, 0.25, 0.25))
-    assert data.text("test") == "null"
-    assert data.text().startswith("NA\nb")
-    write("0002.csv", "text,n\nnull,3,\n")
-    with pytest.raises(RnnZooError, match="line 2 has 3 fields"):
-        CharTextData("someone/something").setup()

@@ -1,0 +1,177 @@
+"""Data sets on the HuggingFace hub: asked once whether it is there, and loaded from what is kept where it is not."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnzoo.data.builders import load, options_of, prepared, read_csv, reason, with_cache
+from rnnzoo.errors import RnnZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_TIMEOUT = 10.0  # seconds
+
+
+_UNKNOWN = "the HuggingFace hub has no data set of that name, or one that you may not read (`hf auth login`, HF_TOKEN)"
+
+
+class NotLoaded(Exception):
+    """Why there is nothing of a name on the hub, as the part of a sentence."""
+
+
+def load_from_hub(
+    name: str, subset: str | None, columns: Collection[str | None], cache_dir: str | None
+) -> dict[str, "Dataset"]:
+    """The splits of a data set on the hub; without a network, of one that was loaded before.
+
+    Args:
+        name: "owner/name", or the name alone of one that had no owner once.
+        subset: its configuration.
+        columns: of CSV files that are asked for by name.
+        cache_dir: folder for what `datasets` prepares.
+
+    Raises:
+        NotLoaded: nothing of that name, it may not be read, or there is no network.
+        RnnZooError: it has several configurations and none is named, or none of the name that is.
+    """
+    found, offline = _find(name)
+    if offline is None:
+        return _load(found, name, subset, columns, cache_dir)
+    with _without_network():
+        try:
+            return _load(found, name, subset, columns, cache_dir)
+        except RnnZooError:
+            raise
+        except Exception as error:
+            kept = _files_kept(found)
+            if kept is None:
+                raise NotLoaded(f"{offline}, and nothing of that name was loaded before") from error
+        return _load(str(kept), name, subset, columns, cache_dir)
+
+
+def _find(name: str) -> tuple[str, str | None]:
+    """The name that the hub has for a data set, and why it cannot be asked, where it cannot.
+
+    One request, which is not repeated: `datasets` tries six times, for half a minute. It also knows of data sets that
+    had a name without an owner, which the client does not take any more.
+    """
+    import datasets
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    if datasets.config.HF_HUB_OFFLINE or constants.is_offline_mode():
+        return name, "HF_HUB_OFFLINE is set, so that the HuggingFace hub is not asked"
+    endpoint = datasets.config.HF_ENDPOINT
+    try:
+        return HfApi(endpoint=endpoint).dataset_info(name, timeout=_TIMEOUT).id or name, None
+    except GatedRepoError:
+        return name, None  # what it says of itself is all the same to be read, or refused with a reason
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise NotLoaded(_UNKNOWN) from error
+    except OfflineModeIsEnabled:
+        return name, "HF_HUB_OFFLINE is set, so that the HuggingFace hub is not asked"
+    except Exception as error:
+        if any(kind.__name__ == "TransportError" for kind in type(error).__mro__):  # of httpx, or what goes for it
+            return name, f"the HuggingFace hub ({endpoint}) cannot be reached: {reason(error)}"
+        return name, None  # it is busy, say: `datasets` waits, and tries again
+
+
+@contextmanager
+def _without_network() -> Iterator[None]:
+    """`datasets` takes what it has kept, and asks nobody."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+def _files_kept(name: str) -> Path | None:
+    """The folder with the files of a data set as they were downloaded."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, repo_type="dataset", local_files_only=True))
+    except Exception:
+        return None
+
+
+def _load(
+    found: str, name: str, subset: str | None, columns: Collection[str | None], cache_dir: str | None
+) -> dict[str, "Dataset"]:
+    import datasets
+
+    try:
+        builder = make_builder(found, name, subset, cache_dir)
+        files = getattr(builder.config, "data_files", None) or {}
+        packed = builder.name == "json" and any(str(f).endswith(".zst") for own in files.values() for f in own)
+        if not (builder.name == "csv" and files) and not packed:
+            return load(found, name=subset, cache_dir=cache_dir)
+        options = options_of(builder)
+        manager = datasets.DownloadManager(dataset_name=builder.dataset_name, base_path=builder.base_path)
+        local = {str(split): [Path(f) for f in manager.download(list(own))] for split, own in files.items()}
+        return from_files(builder.name, local, name, columns, cache_dir, options)
+    except datasets.exceptions.DatasetNotFoundError as error:
+        if "gated" in str(error):
+            where = f"{datasets.config.HF_ENDPOINT}/datasets/{found}"
+            raise NotLoaded(
+                f"on the HuggingFace hub it is for those who agreed to its terms: do so at {where}, and `hf auth login`"
+            ) from error
+        raise NotLoaded(_UNKNOWN) from error
+
+
+def from_files(
+    kind: str,
+    files: dict[str, list[Path]],
+    name: str,
+    columns: Collection[str | None],
+    cache_dir: str | None,
+    options: dict[str, Any],
+) -> dict[str, "Dataset"]:
+    """Files of a data set whose README may say more of them; CSV files strictly, unless it says how they are read."""
+    if kind != "csv" or set(options) - {"sep", "delimiter", "features"}:
+        return prepared(kind, files, cache_dir, options)
+    features = options.get("features")
+    text = [] if features is None else [c for c, f in features.items() if getattr(f, "dtype", None) == "string"]
+    splits = {split: read_csv(own, name, columns, text) for split, own in files.items()}
+    if features is None:
+        return splits
+    return {
+        split: rows.cast(type(features)({c: features[c] for c in rows.column_names})) for split, rows in splits.items()
+    }
+
+
+def make_builder(place: str, name: str, subset: str | None, cache_dir: str | None) -> Any:
+    """The builder of `datasets` for a folder or a name on the hub.
+
+    Raises:
+        RnnZooError: there are several configurations and none is named, or none of the name that is.
+    """
+    import datasets
+
+    try:
+        return with_cache(datasets.load_dataset_builder, place, subset, cache_dir=cache_dir)
+    except ValueError as error:
+        if not ("Config name is missing" in str(error) or f"BuilderConfig {subset!r} not found" in str(error)):
+            raise
+        configs = datasets.get_dataset_config_names(place)
+        if subset is None:
+            raise RnnZooError(
+                f"dataset={name!r} has the configurations {', '.join(configs)}: give one, as subset={configs[0]!r} or"
+                f" dataset='{name}:{configs[0]}'"
+            ) from error
+        raise RnnZooError(
+            f"subset={subset!r} is no configuration of dataset={name!r}{did_you_mean(subset, configs)} it has"
+            f" {', '.join(configs)}"
+        ) from error

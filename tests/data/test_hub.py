@@ -1,0 +1,212 @@
+"""Data sets on the HuggingFace hub, by the real client, from a hub of its kind on localhost."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from hub_stub import Hub, write_repository
+
+ASK = """
+import json, sys, time
+from rnnzoo.data.sources import load_splits
+
+answers = []
+for name, subset in json.loads(sys.argv[1]):
+    begun = time.monotonic()
+    try:
+        splits, _ = load_splits(name, subset, bundled="kjv")
+        answer = {split: {"rows": rows[:], "names": getattr(rows.features.get("label"), "names", None)}
+                  for split, rows in splits.items()}
+    except Exception as error:
+        answer = f"{type(error).__name__}: {error}"
+    answers.append([answer, time.monotonic() - begun])
+print("answers", json.dumps(answers))
+"""
+LABELLED = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+ASKED = [
+    ["someone/reviews", "short"],
+    ["someone/reviews:long", None],
+    ["someone/reviews", None],
+    ["someone/reviews", "shrt"],
+    ["someone/one", None],
+    ["one", None],
+    ["someone/table", None],
+    ["someone/described", None],
+    ["someone/lines", None],
+    ["someone/missing", None],
+    ["someone/private", None],
+    ["someone/gated", None],
+    ["not a name", None],
+    ["someone/broken", None],
+]
+
+
+def labelled(count: int, first: int = 0) -> Dataset:
+    return Dataset.from_dict(
+        {"text": [f"text {k}" for k in range(first, first + count)], "label": [k % 2 for k in range(count)]},
+        features=LABELLED,
+    )
+
+
+def ask(hub: Hub, cache: Path, asked: list[list[str | None]]) -> dict[tuple[str | None, ...], Any]:
+    env = {**os.environ, **hub.environment(cache), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps(asked)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("answers "))
+    return dict(zip(map(tuple, asked), json.loads(line.removeprefix("answers ")), strict=True))
+
+
+def write_all(root: Path) -> None:
+    own = root / "datasets" / "someone"
+    write_repository(
+        own / "reviews",
+        {"short": {"train": labelled(11), "test": labelled(5, 50)}, "long": {"train": labelled(7, 100)}},
+    )
+    write_repository(own / "one", {"default": {"train": labelled(9)}}, shards=3, counts=False)
+    for name in ("table", "described", "lines", "private", "gated", "broken"):
+        (own / name).mkdir()
+    (own / "table" / "train.csv").write_text('text;label\n"a; b";1\nNA;0\n')
+    (own / "table" / "test.csv").write_text("text;label\nc;1\n")
+    (own / "described" / "train.csv").write_text("text,label\n007,good\n1.0,bad\n")
+    (own / "described" / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n  - name: label\n    dtype:\n"
+        "      class_label:\n        names:\n          '0': bad\n          '1': good\n---\n"
+    )
+    (own / "lines" / "train.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+    (own / "private" / "train.jsonl").write_text('{"text": "a"}\n')
+    (own / "gated" / "train.jsonl").write_text('{"text": "a"}\n')
+    (own / "broken" / "train.csv").write_text("text,label\na,1\nb\n")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Path]]:
+    root, cache = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("cache")
+    write_all(root)
+    with Hub(root, ("someone/private",), ("someone/gated",), {"one": "someone/one"}) as hub:
+        yield hub, cache
+
+
+@pytest.fixture(scope="module")
+def answers(served: tuple[Hub, Path]) -> dict[tuple[str | None, ...], Any]:
+    return {asked: answer for asked, (answer, _) in ask(*served, ASKED).items()}
+
+
+@pytest.fixture(scope="module")
+def unreachable(
+    served: tuple[Hub, Path], answers: dict[tuple[str | None, ...], Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str | None, ...], Any]:
+    """Asked again with the same caches where the hub is gone."""
+    gone = Hub(tmp_path_factory.mktemp("gone"))
+    gone.stop()
+    asked = [["someone/reviews", "long"], ["someone/table", None], ["someone/other", None]]
+    return ask(gone, served[1], asked)  # type: ignore[arg-type]
+
+
+def test_a_configuration_is_loaded_with_all_its_splits_shards_and_names_of_labels(answers: dict[Any, Any]) -> None:
+    short, long = answers["someone/reviews", "short"], answers["someone/reviews:long", None]
+    assert short["train"]["rows"] == labelled(11)[:]
+    assert short["test"]["rows"] == labelled(5, 50)[:]
+    assert short["train"]["names"] == ["bad", "good"]
+    assert list(long) == ["train"]
+    assert long["train"]["rows"] == labelled(7, 100)[:]
+
+
+def test_configurations_are_listed_where_none_is_named_or_none_of_the_name(answers: dict[Any, Any]) -> None:
+    assert answers["someone/reviews", None] == (
+        "RnnZooError: dataset='someone/reviews' has the configurations short, long: give one, as subset='short' or "
+        "dataset='someone/reviews:short'"
+    )
+    assert answers["someone/reviews", "shrt"] == (
+        "RnnZooError: subset='shrt' is no configuration of dataset='someone/reviews'; did you mean 'short'? it has "
+        "short, long"
+    )
+
+
+def test_a_data_set_is_found_by_the_name_that_it_had_without_an_owner(answers: dict[Any, Any]) -> None:
+    assert answers["one", None] == answers["someone/one", None]
+    assert answers["one", None]["train"]["rows"] == labelled(9)[:]
+
+
+def test_csv_files_are_read_as_strictly_as_local_ones(answers: dict[Any, Any]) -> None:
+    table = answers["someone/table", None]
+    assert table["train"]["rows"] == {"text": ["a; b", "NA"], "label": [1, 0]}
+    assert table["test"]["rows"] == {"text": ["c"], "label": [1]}
+    assert "does not fit its header: line 3 has 1 fields and the header 2" in answers["someone/broken", None]
+
+
+def test_what_the_readme_says_of_columns_holds_for_csv_files(answers: dict[Any, Any]) -> None:
+    rows = answers["someone/described", None]["train"]
+    assert rows["rows"] == {"text": ["007", "1.0"], "label": [1, 0]}
+    assert rows["names"] == ["bad", "good"]
+
+
+def test_json_lines_without_a_readme_are_loaded(answers: dict[Any, Any]) -> None:
+    assert answers["someone/lines", None]["train"]["rows"] == {"text": ["a", "b"]}
+
+
+@pytest.mark.parametrize("name", ["someone/missing", "someone/private", "not a name"])
+def test_a_data_set_that_is_missing_or_private_is_one_line(name: str, answers: dict[Any, Any]) -> None:
+    assert answers[name, None] == (
+        f"RnnZooError: dataset={name!r} is no file or folder here; the HuggingFace hub has no data set of that name, "
+        "or one that you may not read (`hf auth login`, HF_TOKEN): give a path, a name on the hub, or 'kjv'"
+    )
+
+
+def test_a_data_set_that_asks_for_an_agreement_says_where(answers: dict[Any, Any], served: tuple[Hub, Path]) -> None:
+    assert (
+        f"agreed to its terms: do so at {served[0].endpoint}/datasets/someone/gated" in answers["someone/gated", None]
+    )
+    assert "\n" not in answers["someone/gated", None]
+
+
+def test_large_files_come_from_another_host_once(answers: dict[Any, Any], served: tuple[Hub, Path]) -> None:
+    blobs = [asked for asked in served[0].requests if asked.startswith("GET /blobs/")]
+    assert len(blobs) == len(set(blobs)) == 2 * 3 + 3
+
+
+def test_without_a_network_a_name_is_one_line_within_seconds(unreachable: dict[Any, Any]) -> None:
+    answer, seconds = unreachable["someone/other", None]
+    assert answer.startswith(
+        "RnnZooError: dataset='someone/other' is no file or folder here; the HuggingFace hub (http://127.0.0.1:"
+    )
+    assert "cannot be reached: " in answer
+    assert answer.endswith("nothing of that name was loaded before: give a path, a name on the hub, or 'kjv'")
+    assert "\n" not in answer
+    assert seconds < 5
+
+
+def test_without_a_network_what_was_loaded_before_is_read(unreachable: dict[Any, Any], answers: dict[Any, Any]) -> None:
+    assert unreachable["someone/reviews", "long"][0] == answers["someone/reviews:long", None]
+    assert unreachable["someone/table", None][0] == answers["someone/table", None]
+
+
+def test_a_language_model_is_trained_on_a_data_set_of_the_hub(served: tuple[Hub, Path], tmp_path: Path) -> None:
+    hub, cache = served
+    rows = Dataset.from_dict({"body": [f"the cat sat on mat number {k % 7} and was glad of it" for k in range(60)]})
+    write_repository(hub.root / "datasets" / "someone" / "cats", {"default": {"train": rows}})
+    configs = Path(__file__).parents[2] / "configs"
+    command = [
+        *(sys.executable, "-m", "rnnzoo", "fit", f"--config={configs / 'char_lm.yaml'}"),
+        *("--data.dataset=someone/cats", "--data.column=body", "--data.batch_size=4", "--data.sequence_length=20"),
+        *("--model.embedding_size=4", "--model.hidden_size=8", "--trainer.max_epochs=1"),
+    ]
+    env = {**os.environ, **hub.environment(cache), "OMP_NUM_THREADS": "1"}
+    begun = time.monotonic()
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "held-out" in done.stdout
+    assert time.monotonic() - begun < 100
