@@ -50,8 +50,8 @@ def prepared(
     for path in chain(*files.values()):
         refuse_hops(path)
         digest.update(_state(path))
-    unpacked = {split: [_unpacked(path, kind, cache_dir) for path in paths] for split, paths in files.items()}
-    named = {split: [glob.escape(str(path.absolute())) for path in paths] for split, paths in unpacked.items()}
+    plain = {split: [unpacked(path, kind, cache_dir) for path in paths] for split, paths in files.items()}
+    named = {split: [glob.escape(str(path.absolute())) for path in paths] for split, paths in plain.items()}
     return load(kind, name=f"rnnzoo-{digest.hexdigest()[:16]}", data_files=named, cache_dir=cache_dir, **options)
 
 
@@ -60,7 +60,7 @@ def _state(path: Path) -> bytes:
     return f"{path} {stat.st_size} {stat.st_ino} {stat.st_ctime_ns}\n".encode(errors="surrogateescape")
 
 
-def _unpacked(path: Path, kind: str, cache_dir: str | None) -> Path:
+def unpacked(path: Path, kind: str, cache_dir: str | None) -> Path:
     """The file without a compression that `datasets` does not know there, or by a package that may be missing."""
     suffix = path.suffix.lower()
     if suffix not in COMPRESSED or (kind == "json" and suffix != ".zst"):
@@ -183,7 +183,7 @@ def with_cache(function: Callable[..., Any], *args: Any, cache_dir: str | None, 
     """What a function of `datasets` returns; with a cache in a folder of this process where its own has no room."""
     import datasets
 
-    call = partial(_quietly, function, *args, **options)
+    call = partial(quietly, function, *args, **options)
     try:
         return call(cache_dir=cache_dir)
     except Exception as error:
@@ -206,7 +206,7 @@ def datasets_cache(given: str | None) -> str | None:
     return given
 
 
-def _quietly(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def quietly(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """`datasets` logs an error before it raises it; the message is given once, by who catches it."""
     from datasets.utils import logging
 

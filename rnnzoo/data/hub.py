@@ -36,7 +36,7 @@ def load_from_hub(
         NotLoaded: nothing of that name, it may not be read, or there is no network.
         RnnZooError: it has several configurations and none is named, or none of the name that is.
     """
-    found, offline = _find(name)
+    found, offline = find_on_hub(name)
     if offline is None:
         return _load(found, name, subset, columns, cache_dir)
     with _without_network():
@@ -51,7 +51,7 @@ def load_from_hub(
         return _load(str(kept), name, subset, columns, cache_dir)
 
 
-def _find(name: str) -> tuple[str, str | None]:
+def find_on_hub(name: str) -> tuple[str, str | None]:
     """The name that the hub has for a data set, and why it cannot be asked, where it cannot.
 
     One request, which is not repeated: `datasets` tries six times, for half a minute. It also knows of data sets that

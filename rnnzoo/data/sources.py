@@ -71,8 +71,8 @@ def load_splits(
         return splits_of(name), False
     if not name.strip():
         raise RnnZooError(f"dataset={name!r} is empty: give a path, a name on the hub, or {bundled!r}")
-    name, subset = _with_config(name, subset)
-    path = _path(name)
+    name, subset = with_config(name, subset)
+    path = path_of(name)
     cache_dir = datasets_cache(cache_dir)
     texts = "pieces" if text_files else "lines" if text_lines else None
     if path.is_file():
@@ -80,8 +80,7 @@ def load_splits(
         return _local(name, lambda: _file(path, name, texts, columns, cache_dir))
     if path.is_dir():
         return _local(name, lambda: _folder(path, name, subset, texts, columns, cache_dir))
-    named_as_file = name.startswith((".", "~")) or name.count("/") > 1 or kind_of(path) or path.suffix in _TEXT
-    if path.is_absolute() or named_as_file:
+    if is_path(name):
         raise RnnZooError(f"dataset={name!r}: no such file or folder")
     try:
         return load_from_hub(name, subset, columns, cache_dir), False
@@ -95,14 +94,21 @@ def load_splits(
         ) from error
 
 
-def _with_config(name: str, subset: str | None) -> tuple[str, str | None]:
+def is_path(name: str) -> bool:
+    """Whether a name that is no file or folder can be nothing else, by its form."""
+    path = path_of(name)
+    as_file = kind_of(path) is not None or path.suffix in _TEXT
+    return path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or as_file
+
+
+def with_config(name: str, subset: str | None) -> tuple[str, str | None]:
     """The name and the configuration of "name:config", which is a file or folder where one is called so.
 
     Raises:
         RnnZooError: it names a configuration, and `subset` another.
     """
     match = re.fullmatch(r"(.{2,}?):([^:/\\]+)", name)  # C: is a disk
-    if not match or _path(name).exists():
+    if not match or path_of(name).exists():
         return name, subset
     if subset not in (None, match[2]):
         raise RnnZooError(f"dataset={name!r} names the configuration {match[2]!r} and subset={subset!r}: give one")
@@ -114,7 +120,8 @@ def _warn_of_subset(subset: str | None, because: str) -> None:
         rank_zero_warn(f"subset={subset!r} has no effect: {because}")
 
 
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
+    """The path that a name stands for, ~ for the home folder unless something is called so."""
     path = Path(name)
     try:
         return path if path.exists() else path.expanduser()  # a folder may be called ~
