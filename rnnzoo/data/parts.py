@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from rnnzoo.data.handed import shown
 from rnnzoo.data.splits import PARTS, check_fractions, cut, own_splits
 from rnnzoo.errors import RnnZooError, did_you_mean
 
@@ -23,7 +24,7 @@ def make_parts(
     seed: int,
     group_column: str | None = None,
     named: Mapping[str, str | None] | None = None,
-    dataset: str | None = None,
+    dataset: Any = None,
 ) -> dict[str, "Dataset"]:
     """The rows of "train", "validation" and "test", each in the order of the data set.
 
@@ -38,13 +39,13 @@ def make_parts(
         group_column: rows that are equal in it stay together in one part; text, whole numbers or truth values.
         named: for "train", "validation" and "test" the name of a split, or slices of splits in the syntax of
             `datasets`, as "train[:10%]", "train[100:200]" or "train[:80%]+validation"; None for the part's own.
-        dataset: its name, for messages.
+        dataset: its name, for messages; or whatever else it is.
 
     Raises:
         RnnZooError: no split of a name, a slice beyond the end of its split, a part without rows, no such column,
             a row without a group, or fewer groups than parts.
     """
-    fractions, what = check_fractions(split), "the data set" if dataset is None else f"dataset={dataset!r}"
+    fractions, what = check_fractions(split), "the data set" if dataset is None else f"dataset={shown(dataset)}"
     lengths = {name: len(rows) for name, rows in splits.items()}
     slices = {part: _slices(spec, f"{part}_split", lengths, what) for part, spec in (named or {}).items() if spec}
     given = set(slices)

@@ -4,7 +4,7 @@ import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +56,21 @@ class RowStream:
         Raises:
             RnnZooError: there are none, or they cannot be read.
         """
-        from datasets import Dataset, Features
+        import pyarrow as pa
+        from datasets import Dataset, DatasetInfo, Features
         from datasets.table import InMemoryTable
 
-        table = next((t for file in range(len(self.files)) for t, _ in self.blocks(file)), None)
-        if table is None:
+        tables: list[Any] = []
+        for table, _ in chain.from_iterable(self.blocks(file) for file in range(len(self.files))):
+            tables.append(table)
+            if sum(map(len, tables)) >= _HEAD:
+                break
+        if not tables:
             raise RnnZooError(f"dataset={self.name!r} has no rows")
+        whole = InMemoryTable(pa.concat_tables(tables).slice(0, _HEAD).combine_chunks())
         known = self.options.get("features")
-        made = Dataset(InMemoryTable(table.slice(0, _HEAD).combine_chunks()), fingerprint="head")
-        return made.cast(Features({c: known[c] for c in made.column_names})) if known is not None else made
+        features = None if known is None else Features({name: known[name] for name in whole.column_names})
+        return Dataset(whole, info=DatasetInfo(features=features), fingerprint="head")
 
     @cached_property
     def count(self) -> int | None:

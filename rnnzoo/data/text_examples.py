@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from filelock import FileLock
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from torch.utils.data import DataLoader
 
 from rnnzoo.cache import cache_folder, cannot_write
 from rnnzoo.data.base import DataModule
 from rnnzoo.data.buckets import Draw, bucketed, by_length
 from rnnzoo.data.effects import warn_without_effect
+from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.parts import make_parts
 from rnnzoo.data.ragged import columns_of
+from rnnzoo.data.row_streams import hashed
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions
+from rnnzoo.data.text_streams import TextStreams
 from rnnzoo.data.tokenizers import KINDS, TextTokenizer, from_json, read_tokenizer, tokenizer_of, train
 from rnnzoo.description import Description, of_hyper_parameters
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -45,9 +47,10 @@ class TextExamples(DataModule):
     vocabulary `learn`, `recall` and `describe_more`.
 
     Args:
-        dataset: a file (CSV, TSV, Parquet, JSON, JSON lines, Arrow; compressed too), a folder of such files or one that
-            `save_to_disk` wrote, a name on the HuggingFace hub, or the name of data that come with a package.
-        subset: the configuration, for a data set on the hub that has several.
+        dataset: a file (CSV, TSV, Parquet, JSON, JSON lines, Arrow, lines of text; compressed too), a folder of such
+            files or one that `save_to_disk` wrote, a name on the HuggingFace hub, or the name of data that come with a
+            package. In Python also a Dataset or DatasetDict, or a frame of pandas or polars.
+        subset: the configuration, for a data set on the hub that has several; "NAME:CONFIGURATION" is short for it.
         split: fractions of the rows for training, validation and test.
         split_seed: of the random choice of rows for each.
         group_column: a column whose equal values stay together in one part.
@@ -64,6 +67,9 @@ class TextExamples(DataModule):
         crop: tokens of a text that a training batch has at most, from a random place on. None for all.
         batch_size: texts of a batch at most, over all processes.
         tokens_per_batch: tokens of a batch at most, over all processes, with padding. None for no such limit.
+        streaming: whether rows are read as they are needed, and tokenized then, in an order that depends on the seed
+            and the epoch alone: nothing is kept, and training begins at once. For Parquet, JSON and text, on the hub
+            too; a part that is missing is drawn by a hash of each row's place, or of its group.
         baseline: whether to score a simple method on the same split beside it.
         pretrained: a checkpoint whose tokenizer is taken.
         checkpoint: a checkpoint whose tokenizer and names of labels are taken; given by the command line.
@@ -100,6 +106,7 @@ class TextExamples(DataModule):
         crop: int | None = None,
         batch_size: int = 32,
         tokens_per_batch: int | None = None,
+        streaming: bool = False,
         baseline: bool = False,
         pretrained: str | None = None,
         checkpoint: str | None = None,
@@ -113,7 +120,7 @@ class TextExamples(DataModule):
         self.tokenizer_name, self.vocabulary_size, self.min_count = tokenizer, vocabulary_size, min_count
         self.lowercase, self.max_length, self.crop = lowercase, max_length, crop
         self.batch_size, self.tokens_per_batch, self.baseline = batch_size, tokens_per_batch, baseline
-        self.pretrained, self.checkpoint = pretrained, checkpoint
+        self.streaming, self.pretrained, self.checkpoint = streaming, pretrained, checkpoint
         self.num_workers, self.cache_dir = num_workers, cache_dir
         self.check_at_least(batch_size=1, num_workers=0, min_count=1)
         self.check_at_least(
@@ -126,6 +133,7 @@ class TextExamples(DataModule):
         self.check_predict_split("all")
         self._stage: str | None = None
         self._splits: dict[str, Dataset] | None = None
+        self._streams: TextStreams | None = None
         self._parts: dict[str, Dataset] = {}
         self._encoded: dict[str, Dataset] = {}
         self._tokenizer: TextTokenizer | None = None
@@ -141,7 +149,7 @@ class TextExamples(DataModule):
         """The texts of some rows, given by role, that a tokenizer is trained on."""
         raise RnnZooError(f"{type(self).__name__} must define texts(rows)")
 
-    def learn(self, rows: Iterator[dict[str, list[Any]]]) -> None:
+    def learn(self, rows: Iterator[Mapping[str, list[Any]]]) -> None:
         """Takes from the training part, some rows at a time, what has to be known beside the tokenizer."""
 
     def recall(self, description: Description) -> None:
@@ -184,7 +192,7 @@ class TextExamples(DataModule):
         if self._description is None:
             tokenizer = self.tokenizer
             if self.checkpoint is None:
-                self.learn(self._by_role(self.rows("train"), required=True))
+                self.learn(self._training_rows(required=True))
             else:
                 self.recall(_description_of(self.checkpoint, "checkpoint"))
             self._description = Description(
@@ -204,17 +212,17 @@ class TextExamples(DataModule):
         if self.tokenizer_name not in KINDS:
             self._warn_idle(("vocabulary_size", "min_count", "lowercase"), "a saved tokenizer is taken as it is")
             return read_tokenizer(self.tokenizer_name)
+        if self.streaming:
+            return self._train(self.streams.texts())
         rows = self.rows("train")
         key = self._key(rows, [self.tokenizer_name, self.vocabulary_size, self.min_count, self.lowercase])
-        if key is None:
-            return self._train(rows)
         path = self._cache / f"tokenizer-{key}.json"
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):  # one process of a machine trains it, the others wait
                 if path.is_file():
                     return from_json(path.read_text(encoding="utf-8"))
-                made = self._train(rows)
+                made = self._train(self._texts(rows))
                 aside = path.with_suffix(".tmp")
                 aside.write_text(made.to_json(), encoding="utf-8")
                 aside.replace(path)
@@ -222,10 +230,12 @@ class TextExamples(DataModule):
         except OSError as error:
             if not cannot_write(error):
                 raise
-            return self._train(rows)
+            return self._train(self._texts(rows))
 
-    def _train(self, rows: "Dataset") -> TextTokenizer:
-        texts = (text for batch in self._by_role(rows, required=False) for text in self.texts(batch))
+    def _texts(self, rows: "Dataset") -> Iterator[str]:
+        return (text for batch in self._by_role(rows, required=False) for text in self.texts(batch))
+
+    def _train(self, texts: Iterator[str]) -> TextTokenizer:
         return train(
             self.tokenizer_name, texts, self.vocabulary_size, min_count=self.min_count, lowercase=self.lowercase
         )
@@ -243,6 +253,8 @@ class TextExamples(DataModule):
         """The rows of "train", "validation", "test" or "all" as the data set has them, in its order."""
         if part not in _PARTS:
             raise RnnZooError(f"part {part!r} must be one of {', '.join(_PARTS)}")
+        if self.streaming:
+            raise RnnZooError(f"streaming=true: the rows of {part} are never there at once, as is asked for here")
         if part not in self._parts:
             from datasets import concatenate_datasets
 
@@ -250,13 +262,33 @@ class TextExamples(DataModule):
             if part == "all":
                 self._parts["all"] = concatenate_datasets(list(splits.values())) if len(splits) > 1 else only(splits)
             else:
-                named = {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}
-                self._parts |= make_parts(splits, self.split, self.split_seed, self.group_column, named, self.dataset)
+                options = (self.split, self.split_seed, self.group_column)
+                self._parts |= make_parts(splits, *options, self._named_splits, self.dataset)
         return self._parts[part]
+
+    @property
+    def _named_splits(self) -> dict[str, str | None]:
+        return {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}
+
+    @property
+    def streams(self) -> TextStreams:
+        """The parts where they are streamed."""
+        if self._streams is None:
+            self._streams = TextStreams(self, self._named_splits)
+        return self._streams
+
+    def head(self, part: str) -> "Dataset":
+        """Rows of a part to know its columns and their types by: all of them, or the first of a stream."""
+        return self.streams.head(part) if self.streaming else self.rows(part)
+
+    def _training_rows(self, required: bool) -> Iterator[Mapping[str, list[Any]]]:
+        if self.streaming:
+            return self.streams.by_role("train", required)
+        return self._by_role(self.rows("train"), required)
 
     def _load(self) -> dict[str, "Dataset"]:
         if self._splits is None:
-            if self.dataset in self.bundled:
+            if isinstance(self.dataset, str) and self.dataset in self.bundled:
                 module, _, function = self.bundled[self.dataset].partition(":")
                 self._splits = getattr(import_module(module), function)()
             else:
@@ -265,6 +297,7 @@ class TextExamples(DataModule):
                     self.dataset,
                     self.subset,
                     bundled=next(iter(self.bundled), "kjv"),
+                    text_lines=True,
                     columns=[getattr(self, name) for name in sorted(names)],
                     cache_dir=self.cache_dir,
                 )
@@ -292,10 +325,8 @@ class TextExamples(DataModule):
     def _cache(self) -> Path:
         return cache_folder(self.cache_dir)
 
-    def _key(self, rows: "Dataset", settings: Any) -> str | None:
-        """What all of a result depends on, as a hash; None for rows that are in memory, which are not kept."""
-        if not rows.cache_files:
-            return None
+    def _key(self, rows: "Dataset", settings: Any) -> str:
+        """What all of a result depends on, as a hash."""
         own = [_LAYOUT, type(self).__name__, rows._fingerprint, rows.column_names, settings]
         return hashlib.sha256(json.dumps(own, default=str).encode()).hexdigest()[:24]
 
@@ -315,17 +346,13 @@ class TextExamples(DataModule):
 
     def _encode(self, part: str, rows: "Dataset") -> "Dataset":
         about = self.description  # what has been learned
-        required = self._stage != "predict" and part != "all"
+        required = not self.predicts and part != "all"
         chosen = self.columns(rows, required)
         rows = rows.select_columns(sorted({*chosen.values()}))
         function = partial(self._encode_rows, chosen=chosen)
         options: dict[str, Any] = {"batched": True, "batch_size": _ROWS, "with_indices": True}
         options |= {"remove_columns": rows.column_names, "desc": f"Tokenizing {self.named} of {part}"}
         key = self._key(rows, [about.to_json(), self.max_length, chosen, self.settings_of_encoding()])
-        if key is None:
-            return rows.map(
-                function, **options, keep_in_memory=True, new_fingerprint=hashlib.md5(part.encode()).hexdigest()
-            )
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
             path = self._cache / f"examples-{key}.arrow"
@@ -337,14 +364,23 @@ class TextExamples(DataModule):
             rank_zero_warn(f"tokenized texts are not kept for the next run: {self._cache} cannot be written ({error})")
             return rows.map(function, **options, keep_in_memory=True, new_fingerprint=key)
 
+    @property
+    def predicts(self) -> bool:
+        """Whether it is for predictions, which need no answers."""
+        return self._stage == "predict"
+
     def settings_of_encoding(self) -> Any:
         """What `encode` depends on beside the description, in plain values."""
         return None
 
     def _encode_rows(self, batch: dict[str, list[Any]], indices: list[int], chosen: dict[str, str]) -> Any:
+        return self.encode_rows({role: batch[column] for role, column in chosen.items()}, indices)
+
+    def encode_rows(self, rows: dict[str, list[Any]], numbers: list[int]) -> Any:
+        """Rows by role as an Arrow table of what `encode` gives, cut to `max_length`; "cut" says which were longer."""
         import pyarrow as pa
 
-        columns = self.encode({role: batch[column] for role, column in chosen.items()}, indices[0])
+        columns = self.encode(rows, numbers[0])
         lengths = [len(one) for one in columns[self.sequences[0]]]
         most = self.max_length
         if most is not None:
@@ -360,10 +396,12 @@ class TextExamples(DataModule):
         self._stage = stage
         _ = self.description
 
-    def loader(self, part: str, training: bool) -> DataLoader[Any]:
+    def loader(self, part: str, training: bool) -> Any:
+        if self.streaming:
+            return self.streams.loader(part, training)
         encoded = self.encoded(part)
         if not len(encoded):
-            raise RnnZooError(f"dataset={self.dataset!r} has no {self.named} for {part}")
+            raise RnnZooError(f"dataset={shown_dataset(self.dataset)} has no {self.named} for {part}")
         lengths = _lengths(encoded)
         examples = EncodedExamples(self, encoded, self.crop if training else None)
         options = (self.batch_size, self.tokens_per_batch, self.trainer, self.num_workers)
@@ -372,9 +410,19 @@ class TextExamples(DataModule):
         if len(lengths) < self.batch_size:
             raise RnnZooError(
                 f"batch_size={self.batch_size} is larger than the {len(lengths)} training {self.named} of"
-                f" {self.dataset!r}: batch_size={len(lengths)} would do"
+                f" {shown_dataset(self.dataset)}: batch_size={len(lengths)} would do"
             )
         return bucketed(examples, lengths if self.crop is None else np.minimum(lengths, self.crop), *options)
+
+    def make_batch(self, columns: dict[str, Any], number: np.ndarray, epoch: int, crop: int | None) -> Any:
+        """A batch of encoded rows, of which `crop` tokens from a random place on are taken, if it is given."""
+        columns.pop("cut")
+        if crop is not None:
+            spare = np.maximum(columns["length"].astype(np.int64) - crop, 0)
+            first = hashed(number, (epoch + 1) * 0x9E3779B1 + self.split_seed) % (spare + 1).astype(np.uint64)
+            columns |= {name: columns[name].cut(first.astype(np.int64), crop) for name in self.sequences}
+            columns["length"] = np.minimum(columns["length"], crop)
+        return self.collate(columns, number)
 
 
 class EncodedExamples:
@@ -388,25 +436,7 @@ class EncodedExamples:
 
     def __getitem__(self, draw: Draw) -> Any:
         columns = columns_of(self.encoded[draw.places])
-        number = np.asarray(draw.places)
-        columns.pop("cut")
-        if self.crop is not None:
-            spare = np.maximum(columns["length"].astype(np.int64) - self.crop, 0)
-            first = (_hashed(number, draw.epoch, self.data.split_seed) % (spare + 1).astype(np.uint64)).astype(np.int64)
-            columns |= {name: columns[name].cut(first, self.crop) for name in self.data.sequences}
-            columns["length"] = np.minimum(columns["length"], self.crop)
-        return self.data.collate(columns, number)
-
-
-def _hashed(number: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-    """Random numbers that depend on the row, the epoch and the seed alone (Steele et al. 2014, SplitMix64)."""
-    with np.errstate(over="ignore"):
-        z = number.astype(np.uint64) + np.uint64(
-            (epoch + 1) * 0x9E3779B97F4A7C15 + seed * 0xD1B54A32D192ED03 & (1 << 64) - 1
-        )
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        return self.data.make_batch(columns, np.asarray(draw.places), draw.epoch, self.crop)
 
 
 def _lengths(encoded: "Dataset") -> np.ndarray:
