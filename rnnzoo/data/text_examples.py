@@ -241,11 +241,7 @@ class TextExamples(DataModule):
         )
 
     def _warn_idle(self, names: tuple[str, ...], because: str) -> None:
-        self.__dict__.setdefault("tokenizer", self.tokenizer_name)  # by the name of the setting
-        try:
-            warn_without_effect(self, names, because)
-        finally:
-            self.__dict__.pop("tokenizer", None)
+        warn_without_effect(self, names, because, tokenizer=self.tokenizer_name)
 
     # ---- rows
 

@@ -1,3 +1,4 @@
+import warnings
 from typing import Any, NamedTuple
 
 import datasets
@@ -8,6 +9,8 @@ import torch
 
 from rnnzoo.data.ragged import Ragged
 from rnnzoo.data.text_examples import TextExamples, is_text, pick_column
+from rnnzoo.data.tokenizers import train
+from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 
 WORDS = [
@@ -205,3 +208,16 @@ def test_lists_of_different_lengths_are_padded_and_cut():
     ragged = Ragged(np.arange(10, 16), np.array([0, 3, 3, 6]))
     assert ragged.padded(-1).tolist() == [[10, 11, 12], [-1, -1, -1], [13, 14, 15]]
     assert ragged.cut(np.array([1, 0, 0]), 2).padded().tolist() == [[11, 12], [0, 0], [13, 14]]
+
+
+def test_a_tokenizer_beside_that_of_a_checkpoint_has_no_effect_and_is_named(parquet, tmp_path):
+    words = train("words", ["in the beginning"])
+    about = Description(vocabulary=words.vocabulary, tokenizer=words.to_json())
+    path = tmp_path / "model.ckpt"
+    torch.save({"rnnzoo": {}, "hyper_parameters": {"description": about.to_json()}}, path)
+    data = Plain(parquet, tokenizer="bpe", min_count=2, pretrained=str(path))
+    with pytest.warns(UserWarning, match=r"tokenizer='bpe', min_count=2 has no effect: pretrained=.* has a tokenizer"):
+        assert data.tokenizer.vocabulary == words.vocabulary
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Plain(parquet, pretrained=str(path)).tokenizer.vocabulary == words.vocabulary
