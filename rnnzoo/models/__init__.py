@@ -1,9 +1,10 @@
 """What stands around an RNN: embeddings and heads."""
 
+from rnnzoo.models.crf import LinearChainCRF
 from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.models.pooling import Pooling
 from rnnzoo.models.regular import regular
 from rnnzoo.models.sequence_model import SequenceModel
 from rnnzoo.models.token_model import TokenModel
 
-__all__ = ["ForecastModel", "Pooling", "SequenceModel", "TokenModel", "regular"]
+__all__ = ["ForecastModel", "LinearChainCRF", "Pooling", "SequenceModel", "TokenModel", "regular"]
