@@ -13,6 +13,7 @@ _HOME = {
     "SequenceBatch": "rnnzoo.data.examples",
     "SeriesData": "rnnzoo.data.series",
     "StreamBatch": "rnnzoo.data.streams",
+    "TaggedTextData": "rnnzoo.data.tagged_text",
     "TextExamples": "rnnzoo.data.text_examples",
     "TextTokenizer": "rnnzoo.data.tokenizers",
     "Vocabulary": "rnnzoo.data.vocabulary",
@@ -25,6 +26,7 @@ __all__ = [
     "SequenceBatch",
     "SeriesData",
     "StreamBatch",
+    "TaggedTextData",
     "TextExamples",
     "TextTokenizer",
     "Vocabulary",
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from rnnzoo.data.long_memory import LongMemoryData
     from rnnzoo.data.series import SeriesData
     from rnnzoo.data.streams import StreamBatch
+    from rnnzoo.data.tagged_text import TaggedTextData
     from rnnzoo.data.text import CharTextData
     from rnnzoo.data.text_examples import TextExamples
     from rnnzoo.data.tokenizers import TextTokenizer

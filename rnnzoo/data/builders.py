@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from rnnzoo.cache import cache_folder, cannot_write, process_folder, written_aside
+from rnnzoo.data.conll import SUFFIXES
 from rnnzoo.data.files import BLOCK, decoded, open_unpacked
 from rnnzoo.data.tables import read_table
 from rnnzoo.errors import RnnZooError
@@ -26,6 +27,7 @@ BUILDERS = {
     ".json": "json",
     ".jsonl": "json",
     ".arrow": "arrow",
+    **dict.fromkeys(SUFFIXES, "conll"),
 }
 COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
 _OF_FILES = {"name", "version", "data_dir", "data_files", "description", "features"}  # of a builder's configuration

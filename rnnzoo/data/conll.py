@@ -92,7 +92,7 @@ def conll_files(folder: Path) -> dict[str, list[Path]]:
         RnnZooError: some names have one, and some have not.
     """
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.iterdir()):
         if path.is_file() and is_conll(path):
             words = re.split(r"[^a-z]+", path.name.lower())
             found.setdefault(next((word for word in words if word in _SPLITS), ""), []).append(path)

@@ -14,6 +14,7 @@ from rnnzoo.data.builders import (
     BUILDERS,
     as_splits,
     datasets_cache,
+    in_memory,
     kind_of,
     load,
     options_of,
@@ -24,6 +25,7 @@ from rnnzoo.data.builders import (
     reason,
     refuse_hops,
 )
+from rnnzoo.data.conll import conll_files, read_conll
 from rnnzoo.data.handed import splits_of
 from rnnzoo.data.hub import NotLoaded, from_files, load_from_hub, make_builder
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -143,6 +145,8 @@ def _file(
         return _texts({"train": [path]}, texts)
     if kind == "csv":
         return {"train": read_csv([path], name, columns)}, False
+    if kind == "conll":
+        return {"train": in_memory(read_conll([path]))}, False
     return prepared(kind, {"train": [path]}, cache_dir), False
 
 
@@ -160,6 +164,9 @@ def _folder(
         refuse_hops(path)
         _warn_of_subset(subset, f"dataset={name!r} is a saved data set")
         return as_splits(datasets.load_from_disk(str(path))), False
+    if sentences := conll_files(path):
+        _warn_of_subset(subset, f"dataset={name!r} is a folder of CoNLL files")
+        return {split: in_memory(read_conll(own)) for split, own in sentences.items()}, False
     with _plainly_named(path) as folder:
         builder = make_builder(str(folder), name, subset, cache_dir)
         files = {str(s): [Path(file).resolve() for file in f] for s, f in (builder.config.data_files or {}).items()}

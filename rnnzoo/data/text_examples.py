@@ -81,7 +81,7 @@ class TextExamples(DataModule):
         RnnZooError: for whatever is wrong with a setting or the data, where it is first used.
     """
 
-    provides = ("vocabulary", "tokenizer")
+    provides: ClassVar[tuple[str, ...]] = ("vocabulary", "tokenizer")
     bundled: ClassVar[dict[str, str]] = {}  # by name, the import path of a function that gives its splits
     sequences: ClassVar[tuple[str, ...]] = ("tokens",)  # encoded columns with an entry for each token
     named: ClassVar[str] = "texts"
@@ -281,6 +281,23 @@ class TextExamples(DataModule):
         if self.streaming:
             return self.streams.by_role("train", required)
         return self._by_role(self.rows("train"), required)
+
+    def source_row(self, part: str, k: int) -> tuple[str, int]:
+        """Where row k of a part comes from: a split of the data set, and the number of the row there."""
+        from datasets import Dataset, concatenate_datasets
+
+        numbered = {}
+        for name, rows in self._load().items():
+            own = Dataset.from_dict({"split": [name] * len(rows), "row": range(len(rows))})
+            if self.group_column in rows.column_names:
+                own = concatenate_datasets([own, rows.select_columns([str(self.group_column)])], axis=1)
+            numbered[name] = own
+        if part == "all":
+            parts = {"all": concatenate_datasets(list(numbered.values()))}
+        else:
+            given = (self.split, self.split_seed, self.group_column, self._named_splits, self.dataset)
+            parts = make_parts(numbered, *given)
+        return parts[part][k]["split"], parts[part][k]["row"]
 
     def _load(self) -> dict[str, "Dataset"]:
         if self._splits is None:

@@ -5,6 +5,17 @@ from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.models.pooling import Pooling
 from rnnzoo.models.regular import regular
 from rnnzoo.models.sequence_model import SequenceModel
+from rnnzoo.models.tagging_model import TaggingModel
 from rnnzoo.models.token_model import TokenModel
+from rnnzoo.models.word_characters import WordCharacters
 
-__all__ = ["ForecastModel", "LinearChainCRF", "Pooling", "SequenceModel", "TokenModel", "regular"]
+__all__ = [
+    "ForecastModel",
+    "LinearChainCRF",
+    "Pooling",
+    "SequenceModel",
+    "TaggingModel",
+    "TokenModel",
+    "WordCharacters",
+    "regular",
+]

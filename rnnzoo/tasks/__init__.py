@@ -6,6 +6,7 @@ from rnnzoo.tasks.forecasting import Forecaster
 from rnnzoo.tasks.language_modeling import LanguageModel
 from rnnzoo.tasks.sequences import SequenceTask
 from rnnzoo.tasks.settings import Settings
+from rnnzoo.tasks.tagging import Tagger
 
 __all__ = [
     "Forecaster",
@@ -13,6 +14,7 @@ __all__ = [
     "LanguageModel",
     "SequenceTask",
     "Settings",
+    "Tagger",
     "Task",
     "load",
     "load_task",

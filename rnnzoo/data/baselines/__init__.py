@@ -1,0 +1,1 @@
+"""What the trained models are compared with: the usual models without a network, on the same split."""
