@@ -131,7 +131,8 @@ class Tagger(Task):
             total = F.cross_entropy(scores.flatten(0, 1), batch.tags.flatten(), reduction="sum")
         else:
             whole = there.sum(1) == batch.lengths  # a sentence without tags has no likelihood
-            total = -self.crf.log_likelihood(scores, batch.tags, batch.lengths).where(whole, 0.0).sum()
+            tags = batch.tags.clamp(min=0)
+            total = -self.crf.log_likelihood(scores, tags, batch.lengths).where(whole, 0.0).sum()
         loss = total / count.clamp(min=1)
         if stage == "train":
             return Judged(loss, count)
