@@ -286,10 +286,10 @@ def _run_whole(kernel: Kernel, work: Work) -> tuple[Tensor, Any]:
     return kernel.run(work)
 
 
-def check_dropout(p: float) -> None:
-    """Raises RnnZooError for a probability of dropout outside [0, 1)."""
+def check_dropout(p: float, name: str = "dropout") -> None:
+    """Raises RnnZooError for a probability of dropout outside [0, 1), with the `name` of the setting."""
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
-        raise RnnZooError(f"dropout must be a probability in [0, 1), not {p!r}")
+        raise RnnZooError(f"{name} must be a probability in [0, 1), not {p!r}")
 
 
 def _check_switches(**given: Any) -> None:

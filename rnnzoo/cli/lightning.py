@@ -173,7 +173,7 @@ class ZooCLI(LightningCLI):
         given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
         if wrong := contradictions(saved, given, may_change):
             raise RnnZooError(f"the command line contradicts {argument} {path!r}: {'; '.join(wrong)}")
-        fresh = may_change if argument == "model.pretrained" else frozenset()
+        fresh = {*(may_change if argument == "model.pretrained" else ()), "description"}  # what the data say
         for key, value in saved.items():
             if key in settings and key not in typed and key not in fresh:
                 settings[key] = value

@@ -76,6 +76,8 @@ class TaggedTextData(TextExamples):
         if not required:
             return {"words": words}
         left = rows.remove_columns([words])
+        if not left.column_names:
+            raise RnnZooError(f"no column holds tags, for tag_column: {words} is the only one")
         texts = is_text(rows.features[words]) or self.tag_column is not None  # beside lists a text is no list of tags
         fits = TagColumn.fits if texts else TagColumn.are_lists
         return {"words": words, "tags": pick_column(left, self.tag_column, "tag_column", fits, TAGS, "tags")}

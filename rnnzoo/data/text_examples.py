@@ -502,7 +502,9 @@ def pick_column(rows: "Dataset", given: str | None, setting: str, fits: Any, usu
     listed = ", ".join(features)
     if given is not None:
         if given not in features:
-            raise RnnZooError(f"{setting}={given!r} is not among the columns{did_you_mean(given, features)} {listed}")
+            raise RnnZooError(
+                f"{setting}={given!r} is not among the columns{did_you_mean(given, features)} there are {listed}"
+            )
         if not fits(features[given]):
             raise RnnZooError(f"{setting}={given!r} must hold {what}, but its type is {shown(features[given])}")
         return given

@@ -34,7 +34,7 @@ class WordCharacters(nn.Module):
         unknown: int = 0,
     ) -> None:
         super().__init__()
-        check_dropout(word_dropout)
+        check_dropout(word_dropout, "word_dropout")
         self.word_dropout, self.unknown = word_dropout, unknown
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
         self.characters = characters

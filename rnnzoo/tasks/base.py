@@ -70,6 +70,7 @@ class Task(LightningModule):
     needs: ClassVar[tuple[str, ...]] = ()
     means: ClassVar[tuple[str, ...]] = ()
     by_token: ClassVar[tuple[str, ...]] = ("model.embedding.weight",)  # parameters with a row for each token
+    by_label: ClassVar[tuple[str, ...]] = ()  # parameters that belong to the labels, and start anew with others
     example_config: ClassVar[str | None] = None
     older_description: ClassVar[str | None] = None
     may_change: ClassVar[frozenset[str]] = frozenset(

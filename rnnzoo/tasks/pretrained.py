@@ -32,6 +32,8 @@ def load_into(task: "Task", path: str) -> None:
     wrong = contradictions(saved, mine, task.may_change)
     if wrong:
         raise RnnZooError(f"pretrained {path!r} was made with other settings: {'; '.join(wrong)}")
+    labels = [list(about.labels or ()) for about in (of_hyper_parameters(saved), task.description)]
+    anew = set(task.by_label) if labels[0] != labels[1] else set()
     old, new = (list(v) if v else None for v in (of_hyper_parameters(saved).vocabulary, task.description.vocabulary))
     rows: tuple[torch.Tensor, torch.Tensor] | None = None
     if old is not None and new is not None:
@@ -44,6 +46,8 @@ def load_into(task: "Task", path: str) -> None:
         rows = to, of
     state, loaded = task.state_dict(), set()
     for name, tensor in content["state_dict"].items():
+        if name in anew:
+            continue
         if name in task.by_token and name in state and (old != new or state[name].shape != tensor.shape):
             if rows is not None and state[name].shape[1:] == tensor.shape[1:]:
                 new_rows = tensor.mean(0).expand_as(state[name]).clone()  # of a token that it did not know

@@ -55,6 +55,7 @@ class Tagger(Task):
 
     needs = ("vocabulary", "labels", "characters")
     by_token = ("model.words.embedding.weight",)
+    by_label = ("model.head.weight", "model.head.bias", "crf.transitions", "crf.start", "crf.end")
     may_change = Task.may_change | {"word_dropout"}
     example_config = "configs/tagging.yaml"
     prediction_order: ClassVar = ("sentence",)

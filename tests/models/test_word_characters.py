@@ -69,7 +69,7 @@ def test_without_characters_it_is_the_embedding():
 
 
 def test_a_word_dropout_out_of_range_is_an_error():
-    with pytest.raises(RnnZooError, match="probability"):
+    with pytest.raises(RnnZooError, match="word_dropout must be a probability"):
         WordCharacters(7, 3, word_dropout=1.0)
 
 

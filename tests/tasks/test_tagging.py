@@ -35,7 +35,7 @@ def task(crf=True, about=None, **settings) -> Tagger:
     given = {"hidden_size": 6, "embedding_size": 5, "character_size": 4, "character_hidden_size": 3, "crf": crf}
     given |= {"bidirectional": True, "schedule": "constant", **settings}
     model = Tagger(about or description(), **given).double().eval()
-    if model.crf is not None:
+    if model.crf is not None and "pretrained" not in settings:
         for parameter in model.crf.parameters():
             torch.nn.init.normal_(parameter)
     return model
@@ -217,6 +217,19 @@ def test_a_checkpoint_alone_predicts(crf, tmp_path):
     assert again.labels == LABELS
 
 
+def test_with_other_tags_the_layers_of_another_tagger_are_kept_and_its_head_is_not(tmp_path):
+    model = task().float()
+    trainer = Trainer(**QUIET, max_steps=1, default_root_dir=tmp_path)
+    trainer.fit(model, DataLoader([tagged(model)], batch_size=None))
+    trainer.save_checkpoint(path := tmp_path / "some.ckpt")
+    old = model.state_dict()
+    for labels in (LABELS, ["O", "B-B", "I-B"]):  # as many
+        new = task(about=description(labels), pretrained=str(path), learning_rate=0.1).state_dict()
+        for name, weight in old.items():
+            same = torch.equal(new[name].float(), weight)
+            assert same == (labels == LABELS or name not in Tagger.by_label), name
+
+
 def test_unknown_words_are_read_through_their_characters():
     for size, equal in ((4, False), (0, True)):
         model = task(character_size=size)
@@ -248,7 +261,7 @@ def test_any_cell_reads_words_and_characters(cell):
         ({"embedding_size": 0}, "embedding_size"),
         ({"character_size": -1}, "character_size"),
         ({"character_hidden_size": 0}, "character_hidden_size"),
-        ({"word_dropout": 1.0}, "probability"),
+        ({"word_dropout": 1.0}, "word_dropout must be a probability"),
         ({"character_cell": "lsmt"}, "did you mean 'lstm'"),
     ],
 )
