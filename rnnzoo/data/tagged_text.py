@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rnnzoo.data.handed import shown as shown_dataset
+from rnnzoo.data.splits import PARTS
 from rnnzoo.data.streams import IGNORED
 from rnnzoo.data.tag_columns import TagColumn, is_words, takes_words, words_of
 from rnnzoo.data.tag_schemes import scheme_of
@@ -87,13 +89,13 @@ class TaggedTextData(TextExamples):
     def texts(self, rows: Mapping[str, list[Any]]) -> Iterable[str]:
         return (word for sentence in rows["words"] for word in words_of(sentence) or () if word)
 
-    def _train(self, rows: "Dataset") -> TextTokenizer:
-        counts = Counter(word for batch in self._by_role(rows, required=False) for word in self.texts(batch))
+    def _train(self, texts: Iterator[str]) -> TextTokenizer:
+        counts = Counter(texts)
         if not counts:
-            raise RnnZooError(f"dataset={self.dataset!r} has no words to train on")
+            raise RnnZooError(f"dataset={shown_dataset(self.dataset)} has no words to train on")
         return whole_words(counts, self.vocabulary_size, self.min_count, self.lowercase)
 
-    def learn(self, rows: Iterator[dict[str, list[Any]]]) -> None:
+    def learn(self, rows: Iterator[Mapping[str, list[Any]]]) -> None:
         self._look_at("train")
         characters: Counter[str] = Counter()
         names: Counter[str] = Counter()
@@ -108,7 +110,9 @@ class TaggedTextData(TextExamples):
         self.labels = self._tags.names or sorted(names, key=self._tags.order)
         if len(names) < 2:
             there = f"the only one is {next(iter(names))!r}" if names else "there is none"
-            raise RnnZooError(f"dataset={self.dataset!r}: training needs two different tags or more, but {there}")
+            raise RnnZooError(
+                f"dataset={shown_dataset(self.dataset)}: training needs two different tags or more, but {there}"
+            )
         self.scheme = scheme_of(self.labels, sequences)
 
     def _pretrained_characters(self) -> list[str]:
@@ -134,24 +138,27 @@ class TaggedTextData(TextExamples):
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        for part in ("train", "validation", "test") if stage == "fit" else ():
+        for part in PARTS if stage == "fit" and not self.streaming else ():
             self.encoded(part)  # what is wrong with the last row of the test part is known before hours of training
 
     def settings_of_encoding(self) -> Any:
-        return self._stage == "predict"  # whether the words themselves are needed
+        return self.predicts  # which needs the words themselves
 
     def _encode(self, part: str, rows: "Dataset") -> "Dataset":
         _ = self.description  # reads the training part
         self._look_at(part)
         return super()._encode(part, rows)
 
-    def _look_at(self, part: str) -> None:
-        rows, self._part = self.rows(part), part
-        tags = self.columns(rows, self._required(part)).get("tags")
-        self._tags = TagColumn(None if tags is None else rows.features[tags])
+    def loader(self, part: str, training: bool) -> Any:
+        if self.streaming:
+            _ = self.description
+            self._look_at(part)
+        return super().loader(part, training)
 
-    def _required(self, part: str) -> bool:
-        return self._stage != "predict" and part != "all"
+    def _look_at(self, part: str) -> None:
+        rows, self._part = self.head(part), part
+        tags = self.columns(rows, required=not self.predicts and part != "all").get("tags")
+        self._tags = TagColumn(None if tags is None else rows.features[tags])
 
     @contextmanager
     def _row(self, k: int) -> Iterator[None]:
@@ -159,9 +166,10 @@ class TaggedTextData(TextExamples):
         try:
             yield
         except RnnZooError as error:
-            split, row = self.source_row(self._part, k)
-            of = f" of {split}" if len(self._load()) > 1 else ""
-            raise RnnZooError(f"dataset={self.dataset!r}: row {row:,}{of} (the first is row 0) {error}") from error
+            split, row = (self._part, k) if self.streaming else self.source_row(self._part, k)
+            of = f" of {split}" if self.streaming or len(self._load()) > 1 else ""
+            what = f"dataset={shown_dataset(self.dataset)}: row {row:,}{of} (the first is row 0)"
+            raise RnnZooError(f"{what} {error}") from error
 
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
         sentences = [self._sentence(sentence, k) for k, sentence in enumerate(rows["words"], first)]
@@ -172,7 +180,7 @@ class TaggedTextData(TextExamples):
             pairs = enumerate(zip(sentences, given, strict=True), first)
             tags = [self._ids(sentence, value, place, k) for k, (sentence, value) in pairs]
         columns = {**Words(self.tokenizer, self.characters).encode(sentences), "tags": tags}
-        return {**columns, "forms": sentences} if self._stage == "predict" else columns
+        return {**columns, "forms": sentences} if self.predicts else columns
 
     def _sentence(self, value: Any, k: int) -> list[str]:
         words = words_of(value)

@@ -291,3 +291,33 @@ def test_labels_of_training_alone_are_enough_to_predict_and_not_to_test(tmp_path
     bare = datasets.Dataset.from_dict({"tokens": SENTENCES})
     datasets.DatasetDict(train=train, validation=bare, test=bare).save_to_disk(str(tmp_path / "set"))
     assert "no column holds tags" in complaint(TaggedTextData(str(tmp_path / "set"), batch_size=2))
+
+
+def parquet(tmp_path, **columns) -> str:
+    """A folder with the same rows in a file of Parquet for every split."""
+    rows = datasets.Dataset.from_dict(columns)
+    for split in ("train", "validation", "test"):
+        rows.to_parquet(str(tmp_path / "files" / f"{split}-00000-of-00001.parquet"))
+    return str(tmp_path / "files")
+
+
+def test_streamed_sentences_are_those_that_are_read_at_once(tmp_path):
+    path = parquet(tmp_path, tokens=SENTENCES, tags=TAGS)
+    found = []
+    for streaming in (False, True):
+        data = TaggedTextData(path, streaming=streaming, batch_size=2, min_count=1)
+        data.setup("fit")
+        for loader in (data.train_dataloader(), data.test_dataloader()):
+            batches = list(loader)
+            found.append(sorted(chain.from_iterable(read_back(data, batch) for batch in batches)))
+        assert data.description.labels == sorted(NAMES)
+    assert found[0] == found[2]
+    assert found[1] == found[3]
+    assert len(found[1]) == 6
+
+
+def test_a_row_of_a_stream_that_is_wrong_is_named(tmp_path):
+    data = TaggedTextData(parquet(tmp_path, **with_row(3, "tags", ["NOUN"])), streaming=True, batch_size=2)
+    data.setup("fit")
+    with pytest.raises(RnnZooError, match=r"row 3 of test \(the first is row 0\) has 1 tags for 5 words"):
+        list(data.test_dataloader())
