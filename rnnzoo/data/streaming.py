@@ -103,7 +103,7 @@ class StreamedBatches(IterableDataset[Any]):
         tables: list[Any] = []
         places: list[np.ndarray] = []
         have = 0
-        for table, numbers in self._blocks():
+        for table, numbers in blocks_of(self.stream, self.columns, self.seed, self.epoch):
             while len(table):
                 piece = table.slice(0, most - have)
                 tables.append(piece)
@@ -116,23 +116,33 @@ class StreamedBatches(IterableDataset[Any]):
         if have:
             yield pa.concat_tables(tables).combine_chunks(), np.concatenate(places)
 
-    def _blocks(self) -> Iterator[tuple[Any, np.ndarray]]:
-        files = range(len(self.stream.files))
-        if self.seed is None:
-            for file in files:
-                yield from self.stream.blocks(file, self.columns)
-            return
-        waiting = deque(np.random.default_rng([self.seed, self.epoch, 0]).permutation(len(files)).tolist())
-        reading: deque[Iterator[tuple[Any, np.ndarray]]] = deque()
-        while waiting or reading:
-            while waiting and len(reading) < _OPEN:
-                file = waiting.popleft()
-                order = np.random.default_rng([self.seed, self.epoch, 2, file])
-                reading.append(self.stream.blocks(file, self.columns, order))
-            one = reading.popleft()
-            if (block := next(one, None)) is not None:
-                yield block
-                reading.append(one)
+
+def blocks_of(
+    stream: RowStream, columns: Sequence[str], seed: int | None, epoch: int
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """The rows of a stream, some at a time, as `RowStream.blocks` gives them.
+
+    Args:
+        stream: the rows.
+        columns: that are read.
+        seed: of the order of files, and of the row groups in each; None for the order of the data set.
+        epoch: the order is another one in each.
+    """
+    files = range(len(stream.files))
+    if seed is None:
+        for file in files:
+            yield from stream.blocks(file, columns)
+        return
+    waiting = deque(np.random.default_rng([seed, epoch, 0]).permutation(len(files)).tolist())
+    reading: deque[Iterator[tuple[Any, np.ndarray]]] = deque()
+    while waiting or reading:
+        while waiting and len(reading) < _OPEN:
+            file = waiting.popleft()
+            reading.append(stream.blocks(file, columns, np.random.default_rng([seed, epoch, 2, file])))
+        one = reading.popleft()
+        if (block := next(one, None)) is not None:
+            yield block
+            reading.append(one)
 
 
 class StreamLoader:

@@ -432,7 +432,7 @@ class TextExamples(DataModule):
         columns.pop("cut")
         if crop is not None:
             spare = np.maximum(columns["length"].astype(np.int64) - crop, 0)
-            first = hashed(number, (epoch + 1) * 0x9E3779B1 + self.split_seed) % (spare + 1).astype(np.uint64)
+            first = hashed(number, (epoch + 1) * 0x9E3779B1 + (self.split_seed or 0)) % (spare + 1).astype(np.uint64)
             columns |= {name: columns[name].cut(first.astype(np.int64), crop) for name in self.sequences}
             columns["length"] = np.minimum(columns["length"], crop)
         return self.collate(columns, number)

@@ -39,9 +39,9 @@ class TextStreams:
         if data.baseline:
             raise RnnZooError("baseline=true needs all rows at once: leave it out, or streaming=true")
         warn_without_effect(data, ("tokens_per_batch",), "streaming=true makes batches of batch_size rows")
-        bundled = next(iter(data.bundled), "kjv")
+        bundled, grouped = next(iter(data.bundled), "kjv"), (data.group_column, named, data.dataset)
         self.splits = open_streams(data.dataset, data.subset, bundled, data.cache_dir)
-        self.parts = make_stream_parts(self.splits, data.split, data.split_seed, data.group_column, named, data.dataset)
+        self.parts = make_stream_parts(self.splits, data.split, data.split_seed or 0, *grouped)
 
     def part(self, name: str) -> RowStream:
         """The stream of "train", "validation", "test" or "all"."""

@@ -1,0 +1,91 @@
+"""How much memory an epoch of short texts takes that are streamed from Parquet files, for more and more of them.
+
+    python benchmarks/streaming_memory.py [TEXTS ...]     # by default 100,000 and 1,000,000
+
+Writes a data set of so many texts of two labels in a hub's layout, and trains a small classifier on all of them by
+``rnnzoo fit``, once with ``--data.streaming true`` and once without, where they are tokenized to the disk first. Prints
+the most memory that the process had: in all, and what of it is its own and not a file's that is mapped into it, which
+the system takes back when it is short of memory.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+CONFIG = Path(__file__).parents[1] / "configs" / "text_classification.yaml"
+SHARD = 100_000
+SETTINGS = [
+    *("--data.text_column=text", "--data.label_column=label", "--data.batch_size=512", "--data.vocabulary_size=1000"),
+    *("--data.crop=null", "--data.max_length=32", "--data.validation_split=test", "--data.min_count=1"),
+    *("--model.embedding_size=8", "--model.hidden_size=8", "--model.num_layers=1", "--model.bidirectional=false"),
+    *("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false"),
+]
+
+
+def write(folder: Path, texts: int) -> None:
+    """Texts of some words, whose label is whether there are more of one half of them, and 2,000 for a test."""
+    draw = random.Random(0)
+    words = [f"w{k}" for k in range(500)]
+    shards = -(-texts // SHARD)
+    for shard in range(shards + 1):
+        count = 2000 if shard == shards else min(SHARD, texts - shard * SHARD)
+        chosen = [draw.choices(range(500), k=draw.randint(4, 12)) for _ in range(count)]
+        table = pa.table(
+            {
+                "text": [" ".join(words[k] for k in one) for one in chosen],
+                "label": [int(sum(k < 250 for k in one) * 2 > len(one)) for one in chosen],
+            }
+        )
+        name = "test-00000-of-00001" if shard == shards else f"train-{shard:05}-of-{shards:05}"
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=10_000)
+
+
+def peak(command: list[str], cwd: Path) -> tuple[float, float, float]:
+    """The most MiB that a command had, in all and of its own, and the seconds that it took."""
+    begun, most = time.monotonic(), {"VmRSS": 0, "RssAnon": 0}
+    own = {"RNNZOO_CACHE": str(cwd / "cache"), "HF_DATASETS_CACHE": str(cwd / "hf"), "HF_HUB_OFFLINE": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=cwd, env={**os.environ, **own}, **pipes) as run:
+        output: list[str] = []
+        reader = threading.Thread(target=lambda: output.extend(run.stdout or []))
+        reader.start()
+        while run.poll() is None:
+            try:
+                status = Path(f"/proc/{run.pid}/status").read_text()
+            except OSError:
+                break
+            for line in status.splitlines():
+                name, _, value = line.partition(":")
+                if name in most:
+                    most[name] = max(most[name], int(value.split()[0]))
+            time.sleep(0.05)
+        reader.join()
+        if run.wait():
+            sys.exit("".join(output))
+    return most["VmRSS"] / 1024, most["RssAnon"] / 1024, time.monotonic() - begun
+
+
+def main() -> None:
+    print(f"{'texts':>12} {'streaming':>10} {'MiB':>7} {'own MiB':>8} {'seconds':>8}")
+    for texts in [int(a.replace(",", "")) for a in sys.argv[1:]] or [100_000, 1_000_000]:
+        with tempfile.TemporaryDirectory() as made:
+            data = Path(made) / "data"
+            data.mkdir()
+            write(data, texts)
+            for streaming in (True, False):
+                given = [f"--data.dataset={data}", f"--data.streaming={str(streaming).lower()}"]
+                command = [sys.executable, "-m", "rnnzoo", "fit", f"--config={CONFIG}", *SETTINGS, *given]
+                whole, own, seconds = peak(command, Path(made))
+                print(f"{texts:>12,} {streaming!s:>10} {whole:>7.0f} {own:>8.0f} {seconds:>8.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
