@@ -1,4 +1,4 @@
-"""Data sets on the HuggingFace hub: asked once whether it is there, and loaded from what is kept where it is not."""
+"""What is on the HuggingFace hub: asked once whether it is there, and loaded from what is kept where it is not."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _TIMEOUT = 10.0  # seconds
-
-
-_UNKNOWN = "the HuggingFace hub has no data set of that name, or one that you may not read (`hf auth login`, HF_TOKEN)"
+_OFFLINE = "HF_HUB_OFFLINE is set, so that the HuggingFace hub is not asked"
+_NOT_BEFORE = "and nothing of that name was loaded before"
+_LOGIN = "or one that you may not read (`hf auth login`, HF_TOKEN)"
 
 
 class NotLoaded(Exception):
@@ -47,17 +47,41 @@ def load_from_hub(
         except Exception as error:
             kept = _files_kept(found)
             if kept is None:
-                raise NotLoaded(f"{offline}, and nothing of that name was loaded before") from error
+                raise NotLoaded(f"{offline}, {_NOT_BEFORE}") from error
         return _load(str(kept), name, subset, columns, cache_dir)
 
 
-def find_on_hub(name: str) -> tuple[str, str | None]:
-    """The name that the hub has for a data set, and why it cannot be asked, where it cannot.
+def file_from_hub(name: str, file: str) -> Path:
+    """A file of a model on the hub; without a network, one that was loaded before.
 
-    One request, which is not repeated: `datasets` tries six times, for half a minute. It also knows of data sets that
-    had a name without an owner, which the client does not take any more.
+    Raises:
+        NotLoaded: nothing of that name, no such file, it may not be read, or there is no network.
     """
-    import datasets
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+
+    found, offline = find_on_hub(name, "model")
+    try:
+        return Path(hf_hub_download(found, file, local_files_only=offline is not None))
+    except LocalEntryNotFoundError as error:
+        raise NotLoaded(f"{offline or reason(error)}, {_NOT_BEFORE}") from error
+    except EntryNotFoundError as error:
+        raise NotLoaded(f"on the HuggingFace hub it has no {file}") from error
+    except GatedRepoError as error:
+        raise NotLoaded(_terms(found)) from error
+    except Exception as error:  # the client has a dozen kinds
+        raise NotLoaded(f"loading it from the HuggingFace hub failed ({reason(error)})") from error
+
+
+def find_on_hub(name: str, kind: str = "dataset") -> tuple[str, str | None]:
+    """The name that the hub has for a data set or a "model", and why it cannot be asked, where it cannot.
+
+    One request, which is not repeated: the client tries six times, for half a minute. It also knows of data sets that
+    had a name without an owner, which the client does not take any more.
+
+    Raises:
+        NotLoaded: there is nothing of that name, or it may not be read.
+    """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -66,21 +90,31 @@ def find_on_hub(name: str) -> tuple[str, str | None]:
         RepositoryNotFoundError,
     )
 
-    if datasets.config.HF_HUB_OFFLINE or constants.is_offline_mode():
-        return name, "HF_HUB_OFFLINE is set, so that the HuggingFace hub is not asked"
-    endpoint = datasets.config.HF_ENDPOINT
+    if constants.is_offline_mode():
+        return name, _OFFLINE
     try:
-        return HfApi(endpoint=endpoint).dataset_info(name, timeout=_TIMEOUT).id or name, None
+        return HfApi().repo_info(name, repo_type=kind, timeout=_TIMEOUT).id or name, None
     except GatedRepoError:
-        return name, None  # what it says of itself is all the same to be read, or refused with a reason
+        return name, None  # its files may be read all the same, or are refused with a reason
     except (HFValidationError, RepositoryNotFoundError) as error:
-        raise NotLoaded(_UNKNOWN) from error
+        raise NotLoaded(_unknown(kind)) from error
     except OfflineModeIsEnabled:
-        return name, "HF_HUB_OFFLINE is set, so that the HuggingFace hub is not asked"
+        return name, _OFFLINE
     except Exception as error:
         if any(kind.__name__ == "TransportError" for kind in type(error).__mro__):  # of httpx, or what goes for it
-            return name, f"the HuggingFace hub ({endpoint}) cannot be reached: {reason(error)}"
-        return name, None  # it is busy, say: `datasets` waits, and tries again
+            return name, f"the HuggingFace hub ({constants.ENDPOINT}) cannot be reached: {reason(error)}"
+        return name, None  # it is busy, say: the client waits, and tries again
+
+
+def _unknown(kind: str) -> str:
+    return f"the HuggingFace hub has no {'data set' if kind == 'dataset' else kind} of that name, {_LOGIN}"
+
+
+def _terms(place: str) -> str:
+    from huggingface_hub import constants
+
+    where = f"{constants.ENDPOINT}/{place}"
+    return f"on the HuggingFace hub it is for those who agreed to its terms: do so at {where}, and `hf auth login`"
 
 
 @contextmanager
@@ -123,12 +157,7 @@ def _load(
         local = {str(split): [Path(f) for f in manager.download(list(own))] for split, own in files.items()}
         return from_files(builder.name, local, name, columns, cache_dir, options)
     except datasets.exceptions.DatasetNotFoundError as error:
-        if "gated" in str(error):
-            where = f"{datasets.config.HF_ENDPOINT}/datasets/{found}"
-            raise NotLoaded(
-                f"on the HuggingFace hub it is for those who agreed to its terms: do so at {where}, and `hf auth login`"
-            ) from error
-        raise NotLoaded(_UNKNOWN) from error
+        raise NotLoaded(_terms(f"datasets/{found}") if "gated" in str(error) else _unknown("dataset")) from error
 
 
 def from_files(

@@ -192,14 +192,9 @@ def _from_hub(name: str, setting: str) -> Path:
         raise RnnZooError(f"{setting} {name!r}: there is no such tokenizer{near} {wanted}")
     if "/" not in name and near != ";":
         raise RnnZooError(f"{setting} {name!r} is unknown{near} {wanted}")
-    from huggingface_hub import hf_hub_download
-
-    from rnnzoo.data.sources import reason
+    from rnnzoo.data.hub import NotLoaded, file_from_hub
 
     try:
-        return Path(hf_hub_download(name, "tokenizer.json"))
-    except Exception as error:  # the hub's client has a dozen kinds
-        raise RnnZooError(
-            f"{setting} {name!r} is no file or folder here, and loading it from the HuggingFace hub failed"
-            f" ({reason(error)}): {wanted}"
-        ) from error
+        return file_from_hub(name, "tokenizer.json")
+    except NotLoaded as error:
+        raise RnnZooError(f"{setting} {name!r} is no file or folder here; {error}: {wanted}") from error

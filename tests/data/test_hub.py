@@ -13,14 +13,20 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from hub_stub import Hub, write_repository
 
+from rnnzoo.data.tokenizers import train
+
 ASK = """
 import json, sys, time
 from rnnzoo.data.sources import load_splits
+from rnnzoo.data.tokenizers import read_tokenizer
 
 answers = []
 for name, subset in json.loads(sys.argv[1]):
     begun = time.monotonic()
     try:
+        if subset == "tokenizer":
+            answers.append([read_tokenizer(name).vocabulary, time.monotonic() - begun])
+            continue
         splits, _ = load_splits(name, subset, bundled="kjv")
         answer = {split: {"rows": rows[:], "names": getattr(rows.features.get("label"), "names", None)}
                   for split, rows in splits.items()}
@@ -45,6 +51,9 @@ ASKED = [
     ["someone/gated", None],
     ["not a name", None],
     ["someone/broken", None],
+    ["someone/words", "tokenizer"],
+    ["someone/nowhere", "tokenizer"],
+    ["someone/weights", "tokenizer"],
 ]
 
 
@@ -90,6 +99,11 @@ def write_all(root: Path) -> None:
     (own / "private" / "train.jsonl").write_text('{"text": "a"}\n')
     (own / "gated" / "train.jsonl").write_text('{"text": "a"}\n')
     (own / "broken" / "train.csv").write_text("text,label\na,1\nb\n")
+    for name in ("words", "weights"):
+        (root / "models" / "someone" / name).mkdir(parents=True)
+        (root / "models" / "someone" / name / "config.json").write_text("{}")
+    tokenizer = train("words", ["a saved one of its own"])
+    tokenizer.backend.save(str(root / "models" / "someone" / "words" / "tokenizer.json"))
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +126,9 @@ def unreachable(
     """Asked again with the same caches where the hub is gone."""
     gone = Hub(tmp_path_factory.mktemp("gone"))
     gone.stop()
-    asked = [["someone/reviews", "long"], ["someone/table", None], ["someone/other", None]]
-    return ask(gone, served[1], asked)  # type: ignore[arg-type]
+    asked: list[list[str | None]] = [["someone/reviews", "long"], ["someone/table", None], ["someone/other", None]]
+    asked += [["someone/words", "tokenizer"], ["someone/weights", "tokenizer"]]
+    return ask(gone, served[1], asked)
 
 
 def test_a_configuration_is_loaded_with_all_its_splits_shards_and_names_of_labels(answers: dict[Any, Any]) -> None:
@@ -192,6 +207,39 @@ def test_without_a_network_a_name_is_one_line_within_seconds(unreachable: dict[A
 def test_without_a_network_what_was_loaded_before_is_read(unreachable: dict[Any, Any], answers: dict[Any, Any]) -> None:
     assert unreachable["someone/reviews", "long"][0] == answers["someone/reviews:long", None]
     assert unreachable["someone/table", None][0] == answers["someone/table", None]
+
+
+def test_a_tokenizer_is_read_by_its_name_without_a_network_too(
+    answers: dict[Any, Any], unreachable: dict[Any, Any]
+) -> None:
+    wanted = train("words", ["a saved one of its own"]).vocabulary
+    assert answers["someone/words", "tokenizer"] == unreachable["someone/words", "tokenizer"][0] == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "nowhere",
+            "tokenizer 'someone/nowhere' is no file or folder here; the HuggingFace hub has no model of that name",
+        ),
+        (
+            "weights",
+            "tokenizer 'someone/weights' is no file or folder here; on the HuggingFace hub it has no tokenizer.j",
+        ),
+    ],
+)
+def test_a_tokenizer_that_is_not_there_is_one_line(name: str, says: str, answers: dict[Any, Any]) -> None:
+    answer = answers[f"someone/{name}", "tokenizer"]
+    assert answer.startswith(f"RnnZooError: {says}")
+    assert "\n" not in answer
+
+
+def test_a_tokenizer_that_cannot_be_asked_for_is_one_line_within_seconds(unreachable: dict[Any, Any]) -> None:
+    answer, seconds = unreachable["someone/weights", "tokenizer"]
+    assert "cannot be reached: " in answer
+    assert "\n" not in answer
+    assert seconds < 5
 
 
 def test_a_language_model_is_trained_on_a_data_set_of_the_hub(served: tuple[Hub, Path], tmp_path: Path) -> None:
