@@ -148,6 +148,11 @@ class RowStream:
             yield table
 
 
+def place_in_file(place: int) -> tuple[int, int]:
+    """The number of the file, and of the row in it, of a place that `RowStream.blocks` gives."""
+    return int(place) >> _FILE, int(place) & (1 << _FILE) - 1
+
+
 def _parquet(file: str) -> Any:
     import pyarrow.parquet as pq
     from datasets.utils.file_utils import xopen

@@ -15,6 +15,8 @@ from rnnzoo.errors import RnnZooError
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+Make = Callable[[Any, np.ndarray, np.ndarray, int], Any]
+
 _WINDOW = 1 << 14  # rows that are mixed with each other
 _OPEN = 4  # files that are read by turns
 _BUCKET = 8  # batches of like lengths
@@ -32,8 +34,8 @@ class StreamedBatches(IterableDataset[Any]):
     Args:
         stream: the rows.
         columns: that are read.
-        make: of an Arrow table of rows, their places (numbers of their own; in order from 0 where they are not mixed)
-            and the epoch, a batch with ``unanswered()``.
+        make: of an Arrow table of rows, a number of each (in order from 0 where they are not mixed), their places as
+            `RowStream.blocks` gives them, and the epoch, a batch with ``unanswered()``.
         batch_size: over all processes, a multiple of their number.
         seed: of the order; None for the order of the data set.
         size: of the rows of a table, (N,), for batches of like sizes; None for any.
@@ -44,7 +46,7 @@ class StreamedBatches(IterableDataset[Any]):
         self,
         stream: RowStream,
         columns: Sequence[str],
-        make: Callable[[Any, np.ndarray, int], Any],
+        make: Make,
         batch_size: int,
         seed: int | None,
         size: Callable[[Any], np.ndarray] | None = None,
@@ -59,27 +61,25 @@ class StreamedBatches(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        for k, (window, rows, places) in enumerate(self._drawn()):
+        for k, (window, places, first, rows) in enumerate(self._drawn()):
             if k % workers == worker:
-                own = slice(self.rank, None, self.world_size)
-                if len(rows[own]):
-                    yield self.make(window.take(rows[own]), places[own], self.epoch)
-                else:
-                    yield self.make(window.take(rows[:1]), places[:1], self.epoch).unanswered()
+                own = rows[self.rank :: self.world_size]
+                answered, own = len(own) > 0, own if len(own) else rows[:1]
+                numbers = places[own] if self.seed is not None else first + own
+                batch = self.make(window.take(own), numbers, places[own], self.epoch)
+                yield batch if answered else batch.unanswered()
 
-    def _drawn(self) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        """For each batch, of all processes, its window, its rows there, and their places."""
-        done = 0
+    def _drawn(self) -> Iterator[tuple[Any, np.ndarray, int, np.ndarray]]:
+        """For each batch, of all processes, its window, the places and the first number there, and its rows in it."""
+        first = 0
         for number, (window, places) in enumerate(self._windows()):
             if self.seed is None:
-                for k in range(0, len(places), self.batch_size):
-                    rows = np.arange(k, min(k + self.batch_size, len(places)))
-                    yield window, rows, done + rows
-                done += len(places)
+                batches = iter(np.split(np.arange(len(places)), range(self.batch_size, len(places), self.batch_size)))
             else:
-                rng = np.random.default_rng([self.seed, self.epoch, 1, number])
-                for rows in self._mixed(window, rng):
-                    yield window, rows, places[rows]
+                batches = self._mixed(window, np.random.default_rng([self.seed, self.epoch, 1, number]))
+            for rows in batches:
+                yield window, places, first, rows
+            first += len(places)
 
     def _mixed(self, table: Any, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """The rows of a window in batches. All are full but one, which is the last of the epoch's last window."""
@@ -181,7 +181,7 @@ class StreamLoader:
 def streamed(
     stream: RowStream,
     columns: Sequence[str],
-    make: Callable[[Any, np.ndarray, int], Any],
+    make: Make,
     batch_size: int,
     trainer: "Trainer | None",
     num_workers: int,

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.ragged import columns_of
-from rnnzoo.data.row_streams import RowStream, make_stream_parts, open_streams
+from rnnzoo.data.row_streams import RowStream, make_stream_parts, open_streams, place_in_file
 from rnnzoo.data.streaming import StreamLoader, streamed
 from rnnzoo.errors import RnnZooError
 
@@ -89,7 +89,7 @@ class TextStreams:
                 f"batch_size={data.batch_size} is larger than the {stream.count} training {data.named} of"
                 f" {data.dataset!r}: batch_size={stream.count} would do"
             )
-        columns, make = sorted({*chosen.values()}), _Maker(data, chosen, data.crop if training else None)
+        columns, make = sorted({*chosen.values()}), _Maker(data, stream, chosen, data.crop if training else None)
         options = (data.batch_size, data.trainer, data.num_workers)
         return streamed(stream, columns, make, *options, training=training, size=_Size(chosen))
 
@@ -125,18 +125,27 @@ class _Rows(Mapping[str, list[Any]]):
 class _Maker:
     """Makes a batch of rows of Arrow."""
 
-    def __init__(self, data: "TextExamples", chosen: dict[str, str], crop: int | None) -> None:
-        self.data, self.chosen, self.crop = data, chosen, crop
+    def __init__(self, data: "TextExamples", stream: RowStream, chosen: dict[str, str], crop: int | None) -> None:
+        self.data, self.stream, self.chosen, self.crop = data, stream, chosen, crop
 
-    def __call__(self, table: Any, places: np.ndarray, epoch: int) -> Any:
+    def __call__(self, table: Any, numbers: np.ndarray, places: np.ndarray, epoch: int) -> Any:
         rows = dict(_Rows(table, self.chosen))
         try:
-            encoded = self.data.encode_rows(rows, places.tolist())
+            encoded = self.data.encode_rows(rows, numbers.tolist())
         except RnnZooError:
-            for k, place in enumerate(places.tolist()):  # which of them it is
-                self.data.encode_rows({role: values[k : k + 1] for role, values in rows.items()}, [place])
+            self._find_amiss(rows, places)
             raise
-        return self.data.make_batch(columns_of(encoded), places, epoch, self.crop)
+        return self.data.make_batch(columns_of(encoded), numbers, epoch, self.crop)
+
+    def _find_amiss(self, rows: dict[str, list[Any]], places: np.ndarray) -> None:
+        """Raises the error of the first row that is amiss, with its number in its file."""
+        for k, place in enumerate(places):
+            file, row = place_in_file(place)
+            try:
+                self.data.encode_rows({role: values[k : k + 1] for role, values in rows.items()}, [row])
+            except RnnZooError as error:
+                files = self.stream.files
+                raise RnnZooError(f"{error}, in {files[file]!r}" if len(files) > 1 else str(error)) from error
 
 
 class _Size:

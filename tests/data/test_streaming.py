@@ -14,7 +14,7 @@ from datasets import Dataset
 from hub_stub import write_repository
 
 from rnnzoo.data import streaming
-from rnnzoo.data.row_streams import RowStream, make_stream_parts, open_streams
+from rnnzoo.data.row_streams import RowStream, make_stream_parts, open_streams, place_in_file
 from rnnzoo.data.streaming import StreamedBatches, streamed
 from rnnzoo.errors import RnnZooError
 
@@ -30,8 +30,8 @@ class Batch(NamedTuple):
         return self._replace(counts=False)
 
 
-def make(table: Any, places: np.ndarray, epoch: int) -> Batch:
-    return Batch(table["n"].to_pylist(), places.tolist())
+def make(table: Any, numbers: np.ndarray, places: np.ndarray, epoch: int) -> Batch:
+    return Batch(table["n"].to_pylist(), numbers.tolist())
 
 
 def size(table: Any) -> np.ndarray:
@@ -99,6 +99,25 @@ def test_the_order_depends_on_seed_and_epoch_alone(stream: RowStream) -> None:
     assert numbers(batches(stream, epoch=1)) != numbers(batches(stream))
     assert numbers(batches(stream, seed=6)) != numbers(batches(stream))
     assert numbers(batches(stream, epoch=1)) == numbers(batches(stream, epoch=1))
+
+
+def where(n: int) -> tuple[int, int]:
+    """The file of a row, and its number in it."""
+    file = int(np.searchsorted(np.cumsum(ROWS), n, side="right"))
+    return file, n - sum(ROWS[:file])
+
+
+@pytest.mark.parametrize("order", [None, 3])
+def test_a_place_says_the_file_of_a_row_and_its_number_there(order: int | None, stream: RowStream) -> None:
+    for file in range(len(ROWS)):
+        rng = None if order is None else np.random.default_rng(order)
+        read = [
+            (n, place)
+            for table, places in stream.blocks(file, ["n"], rng)
+            for n, place in zip(table["n"].to_pylist(), places, strict=True)
+        ]
+        assert len(read) == ROWS[file]
+        assert all(place_in_file(place) == where(n) for n, place in read)
 
 
 def test_rows_of_several_files_and_row_groups_are_mixed_within_a_window(stream: RowStream) -> None:

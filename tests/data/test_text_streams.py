@@ -111,6 +111,10 @@ def test_a_row_that_is_amiss_is_named_by_its_number(tmp_path):
     data = Strict(str(tmp_path / "a.parquet"), batch_size=8, streaming=True, predict_split="all")
     with pytest.raises(RnnZooError, match=r"^row 40 is amiss$"):
         list(data.predict_dataloader())
+    pd.DataFrame({"text": texts}).to_parquet(tmp_path / "0.parquet")
+    data = Strict(str(tmp_path), batch_size=8, streaming=True, split=(0.9, 0.05, 0.05))
+    with pytest.raises(RnnZooError, match=r"^row 40 is amiss, in '.*/a.parquet'$"):
+        list(data.train_dataloader())
 
 
 @pytest.mark.parametrize(
