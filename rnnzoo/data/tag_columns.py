@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rnnzoo.data.streams import IGNORED
 from rnnzoo.data.text_examples import is_text
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -47,7 +48,7 @@ class TagColumn:
         if self.names is not None:
             return [None if tag is None or tag < 0 else self.names[tag] for tag in value]
         if self.numbers:
-            return [None if tag is None else str(tag) for tag in value]
+            return [None if tag is None or tag == IGNORED else str(tag) for tag in value]
         return list(value)
 
     def order(self, tag: str) -> Any:

@@ -6,7 +6,6 @@ another of its kind; IOBES and BILOU also mark the last token, E or L, and a spa
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -27,12 +26,12 @@ class Spans(NamedTuple):
     last: Tensor
 
 
-def scheme_of(labels: Sequence[str], sequences: Iterable[Sequence[str]]) -> str | None:
+def scheme_of(labels: Sequence[str], steps: Iterable[tuple[str | None, str | None]]) -> str | None:
     """The scheme that all tags and their order follow: BIO, IOBES or BILOU; IOB1 where the order is free; or None.
 
     Args:
         labels: all tags.
-        sequences: of these tags, of the training data.
+        steps: which of them follow each other in the training data; None before a sentence, and behind it.
     """
     parts = [_TAG.fullmatch(label) for label in labels if label != OUTSIDE]
     prefixes = {part[1] for part in parts if part is not None}
@@ -48,7 +47,6 @@ def scheme_of(labels: Sequence[str], sequences: Iterable[Sequence[str]]) -> str 
         return None
     refused = forbidden_steps(labels, scheme)
     place = {label: k for k, label in enumerate([*labels, None])}  # None is the border
-    steps = {step for tags in sequences for step in pairwise([None, *tags, None])}
     return "IOB1" if any(refused[place[before], place[after]] for before, after in steps) else scheme
 
 

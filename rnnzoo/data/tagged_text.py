@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -96,24 +97,25 @@ class TaggedTextData(TextExamples):
         return whole_words(counts, self.vocabulary_size, self.min_count, self.lowercase)
 
     def learn(self, rows: Iterator[Mapping[str, list[Any]]]) -> None:
-        self._look_at("train")
+        self._look_at("train", required=True)
         characters: Counter[str] = Counter()
-        names: Counter[str] = Counter()
-        sequences: set[tuple[str, ...]] = set()
+        names: set[str] = set()
+        steps: set[tuple[str | None, str | None]] = set()
         for batch in rows:
             characters.update(character for word in self.texts(batch) for character in word)
             for tags in map(self._tags.read, batch["tags"]):
-                names.update(tag for tag in tags or () if tag is not None)
-                sequences.add(tuple(tag for tag in tags or () if tag is not None))
-        known = self._pretrained_characters()
-        self.characters = known or [UNKNOWN_CHARACTER, *(c for c, count in characters.most_common() if count > 1)]
+                known = [tag for tag in tags or () if tag is not None]
+                names.update(known)
+                steps.update(pairwise([None, *known, None]))
+        common = [UNKNOWN_CHARACTER, *(c for c, count in characters.most_common() if count > 1)]
+        self.characters = self._pretrained_characters() or common
         self.labels = self._tags.names or sorted(names, key=self._tags.order)
         if len(names) < 2:
             there = f"the only one is {next(iter(names))!r}" if names else "there is none"
             raise RnnZooError(
                 f"dataset={shown_dataset(self.dataset)}: training needs two different tags or more, but {there}"
             )
-        self.scheme = scheme_of(self.labels, sequences)
+        self.scheme = scheme_of(self.labels, steps)
 
     def _pretrained_characters(self) -> list[str]:
         if self.pretrained is None:
@@ -146,18 +148,18 @@ class TaggedTextData(TextExamples):
 
     def _encode(self, part: str, rows: "Dataset") -> "Dataset":
         _ = self.description  # reads the training part
-        self._look_at(part)
+        self._look_at(part, required=not self.predicts and part != "all")
         return super()._encode(part, rows)
 
     def loader(self, part: str, training: bool) -> Any:
         if self.streaming:
             _ = self.description
-            self._look_at(part)
+            self._look_at(part, required=not self.predicts)
         return super().loader(part, training)
 
-    def _look_at(self, part: str) -> None:
+    def _look_at(self, part: str, required: bool) -> None:
         rows, self._part = self.head(part), part
-        tags = self.columns(rows, required=not self.predicts and part != "all").get("tags")
+        tags = self.columns(rows, required).get("tags")
         self._tags = TagColumn(None if tags is None else rows.features[tags])
 
     @contextmanager
@@ -200,19 +202,19 @@ class TaggedTextData(TextExamples):
                 raise RnnZooError(f"has {len(tags)} tags for {len(words)} words")
             if None in tags:
                 raise RnnZooError(f"has no tag for word {tags.index(None)}, {words[tags.index(None)]!r}")
-            if unseen := next((tag for tag in tags if tag not in place), None):
+            if unseen := [tag for tag in tags if tag not in place]:
                 raise RnnZooError(
-                    f"has the tag {unseen!r}, which is not among the {len(place)} of training"
-                    f"{did_you_mean(unseen, place)} they are {', '.join(self.labels)}"
+                    f"has the tag {unseen[0]!r}, which is not among the {len(place)} of training"
+                    f"{did_you_mean(str(unseen[0]), place)} they are {', '.join(self.labels)}"
                 )
-        return [place[tag] for tag in tags if tag is not None]
+        return [place[str(tag)] for tag in tags]
 
     def collate(self, columns: dict[str, Any], number: np.ndarray) -> TaggedBatch:
         return collate_words(columns, number)
 
     def tagged(self, part: str) -> tuple[list[list[str]], list[list[str]]]:
         """The sentences of a part and their tags, as the data set has them."""
-        self._look_at(part)
+        self._look_at(part, required=True)
         sentences, tags = [], []
         for batch in self._by_role(self.rows(part), required=True):
             sentences += [words_of(sentence) or [] for sentence in batch["words"]]

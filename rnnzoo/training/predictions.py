@@ -100,9 +100,10 @@ class PredictionsFile(BasePredictionWriter):
 
     def _beside(self, trainer: Trainer, table: pa.Table) -> pa.Table:
         """`table` with the columns of the data set that are asked for."""
-        if "example" not in table.column_names:
+        number = next((name for name in ("example", "sentence") if name in table.column_names), None)
+        if number is None:
             raise RnnZooError("predictions.columns: the predictions do not say which example they belong to")
-        for name, values in self._own_columns(trainer, table["example"].to_pylist()).items():
+        for name, values in self._own_columns(trainer, table[number].to_pylist()).items():
             taken = name in table.column_names
             table = table.append_column(f"{name} (data)" if taken else name, pa.array(values))
         return table

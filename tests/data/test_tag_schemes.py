@@ -1,5 +1,7 @@
 """Schemes of span tags: which one data follow, what may not follow what, and where spans lie."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -65,7 +67,8 @@ def test_a_negative_tag_parts_two_sentences():
 )
 def test_the_scheme_is_what_all_tags_follow(sentences, scheme):
     sequences = [text.split() for text in sentences]
-    assert scheme_of(sorted({tag for tags in sequences for tag in tags}), sequences) == scheme
+    steps = {step for tags in sequences for step in pairwise([None, *tags, None])}
+    assert scheme_of(sorted({tag for tags in sequences for tag in tags}), steps) == scheme
 
 
 def test_in_bio_an_inside_follows_only_its_own_kind():

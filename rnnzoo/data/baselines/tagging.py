@@ -22,12 +22,12 @@ def tagging_baselines(train: Tagged, test: Tagged, labels: Sequence[str], scheme
         RnnZooError: `sklearn-crfsuite` is not installed.
     """
     found = {
-        "of the most frequent tag of each word": most_frequent(train, test[0]),
-        "of a CRF with hand-made features (sklearn-crfsuite)": crf_suite(train, test[0]),
+        "most frequent tag of each word": most_frequent(train, test[0]),
+        "CRF with hand-made features (sklearn-crfsuite)": crf_suite(train, test[0]),
     }
-    figures = {f"accuracy {name}": _accuracy(tags, test[1]) for name, tags in found.items()}
+    figures = {f"{name}: accuracy": _accuracy(tags, test[1]) for name, tags in found.items()}
     if scheme is not None:
-        figures |= {f"span F1 {name}": _span_f1(tags, test[1], labels) for name, tags in found.items()}
+        figures |= {f"{name}: span F1": _span_f1(tags, test[1], labels) for name, tags in found.items()}
     return figures
 
 
