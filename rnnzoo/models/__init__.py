@@ -1,6 +1,7 @@
 """What stands around an RNN: embeddings and heads."""
 
 from rnnzoo.models.crf import LinearChainCRF
+from rnnzoo.models.encoder_decoder import EncoderDecoder
 from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.models.pooling import Pooling
 from rnnzoo.models.regular import regular
@@ -10,6 +11,7 @@ from rnnzoo.models.token_model import TokenModel
 from rnnzoo.models.word_characters import WordCharacters
 
 __all__ = [
+    "EncoderDecoder",
     "ForecastModel",
     "LinearChainCRF",
     "Pooling",
