@@ -10,11 +10,13 @@ _HOME = {
     "CharTextData": "rnnzoo.data.text",
     "Examples": "rnnzoo.data.examples",
     "LongMemoryData": "rnnzoo.data.long_memory",
+    "PairBatch": "rnnzoo.data.pairs",
     "SequenceBatch": "rnnzoo.data.examples",
     "SeriesData": "rnnzoo.data.series",
     "StreamBatch": "rnnzoo.data.streams",
     "TaggedTextData": "rnnzoo.data.tagged_text",
     "TextExamples": "rnnzoo.data.text_examples",
+    "TextPairData": "rnnzoo.data.text_pairs",
     "TextTokenizer": "rnnzoo.data.tokenizers",
     "Vocabulary": "rnnzoo.data.vocabulary",
     "Window": "rnnzoo.data.windows",
@@ -23,11 +25,13 @@ __all__ = [
     "CharTextData",
     "Examples",
     "LongMemoryData",
+    "PairBatch",
     "SequenceBatch",
     "SeriesData",
     "StreamBatch",
     "TaggedTextData",
     "TextExamples",
+    "TextPairData",
     "TextTokenizer",
     "Vocabulary",
     "Window",
@@ -36,11 +40,13 @@ __all__ = [
 if TYPE_CHECKING:
     from rnnzoo.data.examples import Examples, SequenceBatch
     from rnnzoo.data.long_memory import LongMemoryData
+    from rnnzoo.data.pairs import PairBatch
     from rnnzoo.data.series import SeriesData
     from rnnzoo.data.streams import StreamBatch
     from rnnzoo.data.tagged_text import TaggedTextData
     from rnnzoo.data.text import CharTextData
     from rnnzoo.data.text_examples import TextExamples
+    from rnnzoo.data.text_pairs import TextPairData
     from rnnzoo.data.tokenizers import TextTokenizer
     from rnnzoo.data.vocabulary import Vocabulary
     from rnnzoo.data.windows import Window

@@ -194,7 +194,7 @@ class TextExamples(DataModule):
             if self.checkpoint is None:
                 self.learn(self._training_rows(required=True))
             else:
-                self.recall(_description_of(self.checkpoint, "checkpoint"))
+                self.recall(description_of(self.checkpoint, "checkpoint"))
             self._description = Description(
                 source=type(self).__name__,
                 vocabulary=tokenizer.vocabulary,
@@ -208,7 +208,7 @@ class TextExamples(DataModule):
             if (path := getattr(self, setting)) is not None:
                 idle = ("tokenizer", "vocabulary_size", "min_count", "lowercase")
                 self._warn_idle(idle if setting == "pretrained" else (), f"{setting}={path!r} has a tokenizer")
-                return tokenizer_of(_description_of(path, setting))
+                return tokenizer_of(description_of(path, setting))
         if self.tokenizer_name not in KINDS:
             self._warn_idle(("vocabulary_size", "min_count", "lowercase"), "a saved tokenizer is taken as it is")
             return read_tokenizer(self.tokenizer_name)
@@ -478,7 +478,8 @@ def only(splits: Mapping[str, "Dataset"]) -> "Dataset":
     return rows
 
 
-def _description_of(path: str, setting: str) -> Description:
+def description_of(path: str, setting: str) -> Description:
+    """The description of a checkpoint that a setting names."""
     from rnnzoo.tasks.checkpoints import read_checkpoint
 
     return of_hyper_parameters(read_checkpoint(path, setting)["hyper_parameters"])
