@@ -215,7 +215,8 @@ class TextExamples(DataModule):
         if self.streaming:
             return self._train(self.streams.texts())
         rows = self.rows("train")
-        key = self._key(rows, [self.tokenizer_name, self.vocabulary_size, self.min_count, self.lowercase])
+        own = [self.tokenizer_name, self.vocabulary_size, self.min_count, self.lowercase]
+        key = self._key(rows, [*own, self.columns(rows, required=False), self.settings_of_encoding()])
         path = self._cache / f"tokenizer-{key}.json"
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
@@ -383,7 +384,7 @@ class TextExamples(DataModule):
         return self._stage == "predict"
 
     def settings_of_encoding(self) -> Any:
-        """What `encode` depends on beside the description, in plain values."""
+        """What `texts` and `encode` depend on beside the data and the description, in plain values."""
         return None
 
     def _encode_rows(self, batch: dict[str, list[Any]], indices: list[int], chosen: dict[str, str]) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rnnzoo.data.handed import shown
 from rnnzoo.data.pairs import PairBatch, PairTokenizer, collated
 from rnnzoo.data.splits import PARTS, own_splits
 from rnnzoo.data.text_examples import TextExamples, description_of, is_text, pick_column
@@ -72,6 +73,8 @@ class TextPairData(TextExamples):
             self.check_at_least(target_vocabulary_size=1)
         if self.crop is not None:
             raise RnnZooError(f"crop={self.crop} would cut a source apart from its target: max_length cuts both")
+        if several_targets and self.streaming:
+            raise RnnZooError("several_targets=true puts rows together, which streaming=true never has at once")
         self._target: TextTokenizer | None = None
         self._pair: PairTokenizer | None = None
         self._together: dict[str, Dataset] = {}
@@ -101,7 +104,7 @@ class TextPairData(TextExamples):
         return found
 
     def rows(self, part: str = "all") -> "Dataset":
-        if self.group_column is None:
+        if self.group_column is None and isinstance(self.dataset, str):
             self.group_column = self.bundled_groups.get(self.dataset)
         if self.group_column is None and self.several_targets and part != "all" and self._cut():
             split = next(iter(self._load().values()))
@@ -116,7 +119,7 @@ class TextPairData(TextExamples):
     def _cut(self) -> bool:
         """Whether a part is made of another."""
         own = {part for part in PARTS if getattr(self, f"{part}_split") is not None}
-        return own != set(PARTS) and len(own_splits(list(self._load()), self.dataset)) < len(PARTS)
+        return own != set(PARTS) and len(own_splits(list(self._load()), shown(self.dataset))) < len(PARTS)
 
     # ---- tokenizers
 
@@ -124,7 +127,7 @@ class TextPairData(TextExamples):
         roles = ("source", "target") if self.target_tokenizer_name == SHARED else ("source",)
         return [text for role in roles for text in rows.get(role, ()) if isinstance(text, str)]
 
-    def learn(self, rows: Iterator[dict[str, list[Any]]]) -> None:
+    def learn(self, rows: Iterator[Mapping[str, list[Any]]]) -> None:
         name, first = self.target_tokenizer_name, next(rows, {})  # raises where there is no target
         before = None if self.pretrained is None else description_of(self.pretrained, "pretrained").target_tokenizer
         if before is not None:
@@ -146,9 +149,12 @@ class TextPairData(TextExamples):
     def describe_more(self) -> dict[str, Any]:
         target = self._target or self.tokenizer
         more: dict[str, Any] = {"figures": "errors" if self.several_targets else "translation"}
-        if self.dataset in ("g2p", "g2p_stress"):
+        if isinstance(self.dataset, str) and self.dataset in ("g2p", "g2p_stress"):
             more["names"] = {"token_error_rate": "phoneme error rate", "sequence_error_rate": "word error rate"}
         return {"target_vocabulary": target.vocabulary, "target_tokenizer": target.to_json(), "more": more}
+
+    def settings_of_encoding(self) -> Any:
+        return self.target_tokenizer_name == SHARED
 
     @property
     def pair(self) -> PairTokenizer:
@@ -177,7 +183,7 @@ class TextPairData(TextExamples):
         for k, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 what = "nothing" if text is None else "an empty text" if isinstance(text, str) else repr(text)
-                raise RnnZooError(f"row {first + k} of dataset={self.dataset!r} has {what} as its {role}")
+                raise RnnZooError(f"row {first + k} of dataset={shown(self.dataset)} has {what} as its {role}")
         return list(texts)
 
     def collate(self, columns: dict[str, Any], number: np.ndarray) -> PairBatch:

@@ -15,6 +15,7 @@ from rnnzoo.cli import completion
 from rnnzoo.cli.classes import parameters_of
 from rnnzoo.cli.completion_table import write_table
 from rnnzoo.cli.main import LIGHTNING, OTHERS
+from rnnzoo.cli.shipped import shipped_configs
 from rnnzoo.tasks import Forecaster, LanguageModel
 
 
@@ -112,7 +113,7 @@ def test_configs_and_checkpoints_are_completed_and_other_files_are_the_shells(co
     Path("runs/best").mkdir(parents=True)
     for name in ("mine.yaml", "runs/best/a.ckpt", "notes.txt", ".hidden.yaml"):
         Path(name).touch()
-    ours = [f"configs/{name}.yaml" for name in ("char_lm", "char_lm_large", "forecast", "long_memory")]
+    ours = sorted(f"configs/{path.name}" for path in shipped_configs())
     assert complete("fit --config ")[1] == [*ours, "mine.yaml", "runs/"]
     assert complete("fit --config mi") == ("paths", ["mine.yaml"])
     assert complete("test --ckpt_path ") == ("paths", ["runs/"])
@@ -193,7 +194,7 @@ def test_bash_completes(learned, command):
     assert by_shell("bash", script, learned, command) == [
         "complete -o default -F _rnnzoo rnnzoo",
         *("fit", "--model.hidden_size", "janet", "configs/forecast.yaml"),
-        "configs/char_lm.yaml|configs/char_lm_large.yaml|configs/forecast.yaml|configs/long_memory.yaml|my runs/",
+        "|".join([*sorted(f"configs/{path.name}" for path in shipped_configs()), "my runs/"]),
         "my runs/a.ckpt",
         "",
     ]
