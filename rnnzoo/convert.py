@@ -56,6 +56,8 @@ def _why_not(rnn: RNN, cells: list[list[Cell]]) -> str | None:
     reason = why_no_module(cells, _MODULES)
     if reason or rnn.connections is not None:
         return reason or "torch's modules have no connections past a layer"
+    if rnn.locked_dropout and rnn.dropout:
+        return "torch's modules have no locked_dropout"
     own = {cell.proj_size for directions in cells for cell in directions if isinstance(cell, LSTMP)}
     if len(own) > 1:
         return f"sizes of projections differ: {' and '.join(map(str, sorted(own)))}"

@@ -47,6 +47,8 @@ class RNN(nn.Module):
         batch_first: whether x and the output are (B, T, ...) rather than (T, B, ...); states never are.
         dropout: probability of zeroing an output of a layer but the last, in training; in [0, 1).
         bidirectional: whether a second stack reads from the end; outputs are (forward, backward), side by side.
+        locked_dropout: whether `dropout` zeroes the same units at all steps of a sequence (Gal & Ghahramani 2016);
+            a call of ``step`` draws anew.
         kernel: what runs it: "auto", or a kernel's name; can be set later, ``rnn.kernel = "reference"``.
         checkpoint_every: in training, keep of every so many steps only the state they start from, and compute them
             again in the backward (Chen et al. 2016); None keeps everything.
@@ -75,6 +77,7 @@ class RNN(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        locked_dropout: bool = False,
         kernel: str = "auto",
         checkpoint_every: int | None = None,
         transforms: Transforms = (),
@@ -86,11 +89,12 @@ class RNN(nn.Module):
     ):
         super().__init__()
         n = self.num_layers = layers_of(num_layers, cell=cell, hidden_size=hidden_size, dilation=dilation)
-        _check_switches(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
+        _check_switches(bias=bias, batch_first=batch_first, bidirectional=bidirectional, locked_dropout=locked_dropout)
         check_dropout(dropout)
         if dropout and n == 1:
             warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=2)
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
+        self.locked_dropout = locked_dropout
         self.kernel = kernel
         self.checkpoint_every = checkpoint_every
         if checkpoint_every is not None:
@@ -260,12 +264,13 @@ class RNN(nn.Module):
             resets=resets,
             inputs=inputs,
         )
-        arranged.work.connections = tuple(self.connections or ())
+        arranged.work.connections, arranged.work.locked = tuple(self.connections or ()), self.locked_dropout
         return arranged._replace(work=begin(arranged.work, draw))
 
     def extra_repr(self) -> str:
         parts = [f"kernel={self._kernel!r}"]
-        parts += [f"{n}={getattr(self, n)}" for n in ("batch_first", "dropout", "bidirectional") if getattr(self, n)]
+        shown = ("batch_first", "dropout", "locked_dropout", "bidirectional")
+        parts += [f"{n}={getattr(self, n)}" for n in shown if getattr(self, n)]
         return ", ".join(parts)
 
 

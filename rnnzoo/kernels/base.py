@@ -19,6 +19,7 @@ class Work:
     """One call of a stack: the cells, the data, and how it lies.
 
     `x` is (T, B, I), or (N, I) where `layout` is packed; `hx` is in torch's shapes, its rows in the layout's order.
+    `dropout` acts between layers; where it is `locked`, on the same units at all steps of a sequence.
     `inputs` are what cells take besides x, laid out as x; `own`, where it is not empty, is that for each cell apart.
     `connections` make of a layer's input and output what the next one gets; none means the output. `programs`, by the
     id of a cell, are what a kernel found out about cells when it was asked, so that it need not look at them again.
@@ -33,6 +34,7 @@ class Work:
     own: Sequence[dict[str, Tensor]] = ()
     connections: Sequence[Callable[[Tensor, Tensor], Tensor]] = ()
     programs: dict[int, Any] = field(default_factory=dict)
+    locked: bool = False
 
     def given(self, k: int) -> dict[str, Tensor]:
         """What the k-th of `cells` takes besides x."""
@@ -99,7 +101,7 @@ def run_stack(
     starts = states.initial(work.layers, layout.batch, x) if work.hx is None else states.split(work.layers, work.hx)
     finals: list[Any] = []
     for k, directions in enumerate(work.layers):
-        z = F.dropout(x, work.dropout) if k and work.dropout else x
+        z = _dropped(x, work) if k and work.dropout else x
         ys = []
         for d, cell in enumerate(directions):
             given = {"x": z, **work.given(len(finals))}
@@ -111,6 +113,12 @@ def run_stack(
         y = ys[0] if len(ys) == 1 else torch.cat(ys, -1)
         x = work.connections[k](x, y) if work.connections else y
     return x, states.join(work.layers, finals)
+
+
+def _dropped(x: Tensor, work: Work) -> Tensor:
+    if not work.locked:
+        return F.dropout(x, work.dropout)
+    return x * work.layout.spread(F.dropout(x.new_ones(work.layout.batch, x.shape[-1]), work.dropout))
 
 
 def milliseconds(work: Work, rate: float) -> float:

@@ -63,6 +63,8 @@ class Native(Kernel):
             return "torch's MPS kernel takes no packed sequences"
         if work.connections:
             return "torch's modules have no connections past a layer"
+        if work.locked and work.dropout and len(work.layers) > 1:
+            return "torch's modules drop other units at every step, and locked_dropout is asked for"
         return why_no_module(work.layers) or _why_not_here(work)
 
     def cost(self, work: Work) -> float:

@@ -25,6 +25,7 @@ class Layers:
         hidden_size: features of the hidden state; or a list with one number for each layer.
         num_layers: cells on top of each other.
         dropout: between layers, and where the task drops what goes into and comes out of them; in [0, 1).
+        locked_dropout: whether dropout zeroes the same units at all steps of a sequence (Gal & Ghahramani 2016).
         bidirectional: whether a second stack reads from the end.
         transforms: what goes around every cell, the innermost first, by name: Zoneout, {Zoneout: {p: 0.1}}, or a list.
         connect: what goes past every layer: "residual", "highway" or "dense".
@@ -45,6 +46,7 @@ class Layers:
     hidden_size: int | list[int] = 128
     num_layers: int = 1
     dropout: float = 0.0
+    locked_dropout: bool = False
     bidirectional: bool = False
     transforms: str | dict[str, Any] | list[Any] | None = None
     connect: str | None = None
@@ -83,6 +85,7 @@ class Layers:
             batch_first=True,
             dropout=self.dropout if self.num_layers > 1 else 0.0,
             bidirectional=self.bidirectional,
+            locked_dropout=self.locked_dropout,
             kernel=self.kernel,
             checkpoint_every=self.checkpoint_every,
             transforms=self.transforms or (),

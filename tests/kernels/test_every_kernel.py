@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnzoo import RNN
+from rnnzoo import RNN, RnnZooError
 from rnnzoo.kernels import KERNELS
 
 
@@ -82,6 +82,35 @@ def test_dropout_zeroes_its_share_between_layers_and_none_after_the_last(kernel,
         upper.weight_ih.zero_()
         upper.bias_ih.fill_(1.0)
         assert (rnn.train()(torch.ones(40, 6, 3))[0] == 1).all()
+
+
+@pytest.mark.parametrize("lengths", [None, [40, 7, 1, 30, 40, 2]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("kernel", ["auto", "reference"])
+def test_locked_dropout_zeroes_the_same_units_of_a_sequence_at_all_its_steps(kernel, lengths):
+    p, H = 0.3, 300
+    rnn = RNN("rnn_relu", 3, H, 2, dropout=p, locked_dropout=True, kernel=kernel)
+    lower, upper = (directions[0] for directions in rnn.layers)
+    with torch.no_grad():
+        for w in rnn.parameters():
+            w.zero_()
+        lower.weight_ih.fill_(1.0)
+        upper.weight_ih.copy_(torch.eye(H))
+        y, _ = rnn(torch.ones(40, 6, 3), lengths=lengths)
+        masks = y[0]
+        for b, n in enumerate(lengths or [40] * 6):
+            assert (y[:n, b] == masks[b]).all()
+        assert len({tuple(mask.tolist()) for mask in masks}) == 6
+        assert abs((masks == 0).float().mean() - p) < 0.04
+        torch.testing.assert_close(masks[masks > 0], torch.full_like(masks[masks > 0], 3 / (1 - p)))
+        assert (rnn.eval()(torch.ones(40, 6, 3))[0] == 3).all()
+
+
+def test_the_vendors_kernel_leaves_locked_dropout_between_layers_to_others():
+    x = torch.randn(6, 4, 3)
+    rnn = RNN("lstm", 3, 5, 2, dropout=0.3, locked_dropout=True, kernel="native")
+    with pytest.raises(RnnZooError, match="drop other units at every step, and locked_dropout is asked for"):
+        rnn(x)
+    assert rnn.eval()(x)[0].shape == (6, 4, 5)  # nothing is dropped, and nothing is in its way
 
 
 @pytest.mark.parametrize(("name", "kernel"), ABLE)

@@ -1,0 +1,77 @@
+"""What makes logits, and losses, of a language model's outputs: a linear head, or an adaptive softmax."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnzoo.data.streams import IGNORED
+from rnnzoo.errors import RnnZooError
+from rnnzoo.models.linear_cross_entropy import linear_cross_entropy
+
+_MANY = 1 << 12  # tokens; of fewer the logits are no burden
+
+
+class AdaptiveHead(nn.Module):
+    """Grave et al. 2017: the frequent tokens by one softmax, clusters of rarer ones by smaller ones behind it.
+
+    Args:
+        input_size: H, of the outputs.
+        outputs: V tokens, the frequent ones first.
+        cutoffs: where the clusters end, rising, each from 1 to V - 2; the last one ends at V.
+
+    Raises:
+        RnnZooError: cutoffs that are not.
+    """
+
+    def __init__(self, input_size: int, outputs: int, cutoffs: Sequence[int]):
+        super().__init__()
+        cutoffs = list(cutoffs)
+        if not cutoffs or cutoffs != sorted(set(cutoffs)) or not 0 < cutoffs[0] <= cutoffs[-1] < outputs - 1:
+            raise RnnZooError(
+                f"adaptive_softmax={cutoffs} must rise from 1 at least to {outputs - 2:,} at most: the vocabulary has"
+                f" {outputs:,} tokens"
+            )
+        small = input_size // 4 ** len(cutoffs)
+        if not small:
+            raise RnnZooError(
+                f"adaptive_softmax={cutoffs}: each cluster reads a quarter of the features of the one before it, and"
+                f" {input_size} are too few for {len(cutoffs)} clusters"
+            )
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(input_size, outputs, cutoffs)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """The log-probabilities (..., V) of y (..., H)."""
+        return self.softmax.log_prob(y.flatten(0, -2)).view(*y.shape[:-1], -1)
+
+    def nats(self, y: Tensor, targets: Tensor) -> Tensor:
+        """-ln p of the targets (N,) after y (N, H); 0 where there is none."""
+        there = targets != IGNORED
+        if there.all():
+            return -self.softmax(y, targets).output
+        nats = y.new_zeros(len(y))
+        return nats.masked_scatter(there, -self.softmax(y[there], targets[there]).output.to(nats.dtype))
+
+
+def head_nats(head: nn.Module, y: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
+    """-ln p of each target, (B * T,), 0 where there is none, or their sum; in float32 at least.
+
+    Args:
+        head: an AdaptiveHead, or what makes logits (B, T, V).
+        y: (B, T, H).
+        targets: (B, T) int64; -100 where there is none.
+        reduction: "none" or "sum".
+    """
+    if isinstance(head, AdaptiveHead):
+        nats = head.nats(y.flatten(0, 1), targets.flatten()).float()
+        return nats.sum() if reduction == "sum" else nats
+    if reduction == "sum" and isinstance(head, nn.Linear) and head.out_features >= _MANY and _plain(y):
+        return linear_cross_entropy(y.flatten(0, 1), head.weight, head.bias, targets.flatten())
+    logits = head(y)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction=reduction)
+
+
+def _plain(y: Tensor) -> bool:
+    """Whether products are in the precision of their factors, and nothing looks into them."""
+    return y.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
