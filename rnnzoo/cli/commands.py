@@ -6,8 +6,6 @@ import sys
 import time
 from typing import Any
 
-import torch
-
 from rnnzoo.cells.registry import create, kind, list_cells, name_of
 from rnnzoo.cli.parser import Parser
 from rnnzoo.cli.tables import describe, equations, families_table, plain_table, speeds_in, zoo_table
@@ -140,52 +138,62 @@ def plot(args: list[str]) -> int:
 
 
 def generate(args: list[str]) -> int:
-    """Streams text from a language model, a character at a time."""
+    """Streams text from a language model, a token at a time."""
     parser = Parser(prog="rnnzoo generate", description="Sample text from a language model, streamed as it is made.")
     parser.add_argument("checkpoint", nargs="?", help="of a language model: <run>/checkpoints/best.ckpt")
     parser.add_argument("--ckpt_path", metavar="CHECKPOINT", help="the same, as the other commands have it")
-    parser.add_argument("--prompt", help=f"what to go on from (default: {PROMPT!r}, or a character the model knows)")
-    parser.add_argument("--length", type=int, default=400, help="characters to make")
-    parser.add_argument("--temperature", type=float, default=0.7, help="above 0; below 1 is more sure of itself")
-    parser.add_argument("--top-p", "--top_p", type=float, default=0.9, help="in (0, 1]; the share that is kept")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--prompt",
+        action="append",
+        help=f"what to go on from (default: {PROMPT!r}, or what the model knows); may be given several times",
+    )
+    parser.add_argument("--length", type=int, default=400, help="tokens to make at most, or characters")
+    parser.add_argument(
+        "--temperature", type=float, help="below 1 is more sure of itself, 0 takes the likeliest (default: 0.7)"
+    )
+    parser.add_argument("--top-k", "--top_k", type=int, help="choose among so many of the likeliest (default: all)")
+    parser.add_argument("--top-p", "--top_p", type=float, help="in (0, 1]; the share that is kept (default: 0.9)")
+    parser.add_argument("--beam", type=int, help="go on with so many texts at a time, and give the likeliest")
+    parser.add_argument("--stop", action="append", help="a text before which to end; may be given several times")
+    parser.add_argument("--seed", type=int, default=1, help="of the random numbers (default: 1)")
     given = parser.parse_args(args)
     from rnnzoo.tasks.checkpoints import load_task
-    from rnnzoo.tasks.language_modeling import LanguageModel, check_sampling
+    from rnnzoo.tasks.generation import Sampling
+    from rnnzoo.tasks.language_modeling import LanguageModel, check_request
 
     if given.checkpoint and given.ckpt_path:
         raise RnnZooError(f"two checkpoints are given, {given.checkpoint!r} and {given.ckpt_path!r}; give one")
     checkpoint = given.checkpoint or given.ckpt_path
     if not checkpoint:
         parser.error("a checkpoint is missing: <run>/checkpoints/best.ckpt")
-    check_sampling(PROMPT if given.prompt is None else given.prompt, given.length, given.temperature, given.top_p)
+    usual = {} if given.beam is not None else {"temperature": 0.7, "top_p": 0.9}
+    typed = {name: getattr(given, name) for name in ("temperature", "top_k", "top_p", "beam", "stop")}
+    settings: dict[str, Any] = {**usual, **{name: value for name, value in typed.items() if value is not None}}
+    settings["stop"] = tuple(settings.get("stop", ()))
+    Sampling(**settings)
+    check_request(given.prompt or [PROMPT], given.length)
     model = load_task(checkpoint)
     if not isinstance(model, LanguageModel):
         raise RnnZooError(f"checkpoint {checkpoint!r} holds a {type(model).__name__}, not a language model")
-    prompt = given.prompt
-    if prompt is None:  # a text of another language may have none of its characters
-        known = model.vocabulary.characters
-        prompt = PROMPT if set(PROMPT) <= set(known) else next((c for c in "\n " if c in known), known[0])
-    write(
-        prompt,
-        model.stream(
-            prompt,
-            given.length,
-            temperature=given.temperature,
-            top_p=given.top_p,
-            generator=torch.Generator().manual_seed(given.seed),
-        ),
-    )
+    prompts = given.prompt or [
+        model.text.begins_with(PROMPT)
+    ]  # a text of another language may have none of its letters
+    if len(prompts) == 1 and given.beam is None:
+        write(prompts[0], model.stream(prompts[0], given.length, seed=given.seed, **settings))
+        return 0
+    for prompt, text in zip(prompts, model.generate(prompts, given.length, seed=given.seed, **settings), strict=True):
+        print(f"{prompt}{text}")
     return 0
 
 
-def write(prompt: str, characters: Any) -> None:
-    """Prints the prompt, and each character as it comes; the rate goes to a terminal's standard error."""
+def write(prompt: str, pieces: Any) -> None:
+    """Prints the prompt, and each piece as it comes; the rate goes to a terminal's standard error."""
     sys.stdout.write(prompt)
     sys.stdout.flush()
     start, count = time.perf_counter(), 0
-    for count, character in enumerate(characters, 1):  # noqa: B007  # counted, and used below
-        sys.stdout.write(character)
+    for piece in pieces:
+        count += len(piece)
+        sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
     if sys.stderr.isatty():

@@ -18,6 +18,8 @@ _HOME = {
     "TextExamples": "rnnzoo.data.text_examples",
     "TextPairData": "rnnzoo.data.text_pairs",
     "TextTokenizer": "rnnzoo.data.tokenizers",
+    "TokenBatch": "rnnzoo.data.streams",
+    "TokenTextData": "rnnzoo.data.token_text",
     "Vocabulary": "rnnzoo.data.vocabulary",
     "Window": "rnnzoo.data.windows",
 }
@@ -33,6 +35,8 @@ __all__ = [
     "TextExamples",
     "TextPairData",
     "TextTokenizer",
+    "TokenBatch",
+    "TokenTextData",
     "Vocabulary",
     "Window",
 ]
@@ -42,11 +46,12 @@ if TYPE_CHECKING:
     from rnnzoo.data.long_memory import LongMemoryData
     from rnnzoo.data.pairs import PairBatch
     from rnnzoo.data.series import SeriesData
-    from rnnzoo.data.streams import StreamBatch
+    from rnnzoo.data.streams import StreamBatch, TokenBatch
     from rnnzoo.data.tagged_text import TaggedTextData
     from rnnzoo.data.text import CharTextData
     from rnnzoo.data.text_examples import TextExamples
     from rnnzoo.data.text_pairs import TextPairData
+    from rnnzoo.data.token_text import TokenTextData
     from rnnzoo.data.tokenizers import TextTokenizer
     from rnnzoo.data.vocabulary import Vocabulary
     from rnnzoo.data.windows import Window

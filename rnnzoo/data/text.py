@@ -13,9 +13,9 @@ from rnnzoo.data.base import DataModule
 from rnnzoo.data.cache import EncodedText
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.encoding import Pieces, encode_splits
-from rnnzoo.data.sharing import processes, share
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, check_parts, cut, own_splits
+from rnnzoo.data.stream_loader import stream_loader
 from rnnzoo.data.streams import StreamBatch, Streams
 from rnnzoo.data.vocabulary import Vocabulary, code_points, list_unknown, read_vocabulary
 from rnnzoo.description import Description
@@ -113,31 +113,12 @@ class CharTextData(DataModule):
 
     def loader(self, part: str, training: bool) -> DataLoader[StreamBatch]:
         text, parts, _, table = self._load()
-        world_size, rank = processes(self.trainer)
-        own = share(self.batch_size, world_size)
         ids = text.ids[_slice(parts, part)]
-        self._check_size(part, len(ids))
-        rows = range(rank * own, (rank + 1) * own)
-        streams = Streams(ids, table, self.batch_size, self.sequence_length, rows)
-        return DataLoader(
-            streams, batch_size=None, num_workers=self.num_workers, persistent_workers=self.num_workers > 0
-        )
 
-    def _check_size(self, part: str, length: int) -> None:
-        # a shorter batch does no harm in evaluation; in training, it is not what was asked for
-        least = self.sequence_length if part == "train" else 1
-        if length > self.batch_size * least:
-            return
-        if would := (length - 1) // least:
-            cure = f"batch_size={would} would do"
-        elif length > 1:
-            cure = f"sequence_length={length - 1} with batch_size=1 would do"
-        else:
-            cure = "give more text or another split"
-        raise RnnZooError(
-            f"the {part} split of {self.dataset!r} has {length:,} characters, too few for batch_size={self.batch_size} "
-            f"streams of sequence_length={self.sequence_length}: {cure}"
-        )
+        def make(rows: range) -> Streams:
+            return Streams(ids, table, self.batch_size, self.sequence_length, rows)
+
+        return stream_loader(self, part, len(ids), "characters", make)
 
     def _load(self) -> tuple[EncodedText, dict[str, range], Vocabulary, np.ndarray]:
         if self._loaded is None:

@@ -6,13 +6,13 @@ from torch import Tensor
 from rnnzoo.rnn import RNN
 
 
-def regular(rnn: RNN, x: Tensor, before: int = 0) -> dict[str, Tensor]:
+def regular(rnn: RNN, x: Tensor, before: int | Tensor = 0) -> dict[str, Tensor]:
     """Of regular steps with nothing missing: `time` counts the steps, 1 the first, and anything else is one.
 
     Args:
         rnn: whose cell says what it takes; nothing, for most.
         x: (B, T, I) with batch_first, else (T, B, I); or one step, (B, I).
-        before: steps that came before those of x.
+        before: steps that came before those of x; of one step it may be one for each row, (B, 1).
 
     Returns:
         By name, with x's leading sizes and one feature: the same for all features of x, and for every layer.
@@ -24,9 +24,10 @@ def _ones(x: Tensor) -> Tensor:
     return x.new_ones(*x.shape[:-1], 1)
 
 
-def _clock(rnn: RNN, x: Tensor, before: int) -> Tensor:
+def _clock(rnn: RNN, x: Tensor, before: int | Tensor) -> Tensor:
     if x.dim() == 2:
         return (before + 1) * _ones(x)
+    assert isinstance(before, int)
     axis = 1 if rnn.batch_first else 0
     count = torch.arange(before + 1, before + 1 + x.shape[axis], device=x.device, dtype=x.dtype)
     return _ones(x) * (count[:, None] if rnn.batch_first else count[:, None, None])

@@ -82,15 +82,18 @@ class TokenModel(nn.Module):
                 nn.init.zeros_(self.head.bias)
                 self.head.weight = self.embedding.weight
 
-    def forward(self, tokens: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, T, O) of the token after each of `tokens` (B, T), and the state to go on from."""
-        _, y, hx = self.read(tokens, hx)
+    def forward(self, tokens: Tensor, hx: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Logits (B, T, O) of the token after each of `tokens` (B, T), and the state to go on from.
+
+        `lengths`, (B,) int64, are how many each has; what is behind means nothing.
+        """
+        _, y, hx = self.read(tokens, hx, lengths)
         return self.head(y), hx
 
-    def read(self, tokens: Tensor, hx: Any = None) -> tuple[Tensor, Tensor, Any]:
+    def read(self, tokens: Tensor, hx: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, Any]:
         """What the RNN says after each of `tokens` (B, T), what the head reads of it, and the state to go on from."""
         x = self.dropout(self.embedding(tokens))
-        y, hx = self.rnn(x, hx, **regular(self.rnn, x))
+        y, hx = self.rnn(x, hx, lengths=lengths, **regular(self.rnn, x))
         return y, self._before_head(self.output_dropout(y)), hx
 
     def nats(self, y: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
@@ -103,8 +106,11 @@ class TokenModel(nn.Module):
         """
         return head_nats(self.head, y, targets, reduction)
 
-    def step(self, token: Tensor, hx: Any = None, before: int = 0) -> tuple[Tensor, Any]:
-        """Logits (B, O) of the token after `token` (B,), which `before` others precede, and the state to go on from."""
+    def step(self, token: Tensor, hx: Any = None, before: int | Tensor = 0) -> tuple[Tensor, Any]:
+        """Logits (B, O) of the token after `token` (B,), which `before` others precede, and the state to go on from.
+
+        `before` may be one for each, (B, 1).
+        """
         x = self.embedding(token)
         y, hx = self.rnn.step(x, hx, **regular(self.rnn, x, before))
         return self.head(self._before_head(y)), hx

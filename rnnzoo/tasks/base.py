@@ -102,7 +102,7 @@ class Task(LightningModule):
         self.hparams.update({**self.settings.values(), "description": self.description.to_json()})
         self._hparams_initial = copy.deepcopy(self.hparams)
         names = ["loss", *self.means]
-        figures: dict[str, Any] = {f"{stage}_{name}": ExactMean() for stage in EVALUATED for name in names}
+        figures: dict[str, Any] = {f"{stage}_{name}": self.mean(name) for stage in EVALUATED for name in names}
         own = self.metrics()
         figures |= {f"{stage}_{name}": own[name].clone() for stage in EVALUATED for name in own}
         self.figures = MetricCollection(figures, compute_groups=False)
@@ -118,6 +118,10 @@ class Task(LightningModule):
     def metrics(self) -> dict[str, Metric]:
         """Metrics of torchmetrics by name, which get the answers; made before the model, from the description."""
         return {}
+
+    def mean(self, name: str) -> Metric:
+        """What adds up one of `means`, or the loss, over an epoch."""
+        return ExactMean()
 
     @property
     def rnn(self) -> RNN:

@@ -32,3 +32,10 @@ class ExactMean(Metric):
 
     def compute(self) -> Tensor:
         return self.total / self.weight
+
+
+class ExpOfMean(ExactMean):
+    """e to the weighted mean: the perplexity, of nats."""
+
+    def compute(self) -> Tensor:
+        return super().compute().exp()

@@ -30,6 +30,28 @@ def test_temperature_and_top_p_reach_the_sampling(zoo, lm_run):
     assert len(top) == 1
 
 
+def test_top_k_of_one_temperature_zero_and_a_beam_of_one_write_the_likeliest(zoo, lm_run):
+    greedy = generated(zoo, lm_run, "--length", 30, "--temperature", 0)
+    assert generated(zoo, lm_run, "--length", 30, "--top_k", 1) == greedy
+    assert generated(zoo, lm_run, "--length", 30, "--beam", 1) == greedy
+    assert generated(zoo, lm_run, "--length", 30, "--temperature", 1) != greedy
+
+
+def test_a_text_ends_before_the_first_string_to_stop_at(zoo, lm_run):
+    whole = generated(zoo, lm_run, "--length", 60)
+    made = whole.removeprefix("the cat")
+    stops = made[20:23], made[10:12]
+    ends = min(made.index(stop) for stop in stops)
+    out = generated(zoo, lm_run, "--length", 60, "--stop", stops[0], "--stop", stops[1])
+    assert out == f"the cat{made[:ends]}\n"
+
+
+def test_several_prompts_are_gone_on_with_side_by_side_and_each_as_if_it_were_alone(zoo, lm_run):
+    alone = [zoo("generate", lm_run.checkpoint, "--prompt", p, "--length", 25).out for p in ("the cat", "a dog ran")]
+    both = zoo("generate", lm_run.checkpoint, "--prompt", "the cat", "--prompt", "a dog ran", "--length", 25)
+    assert both.out == "".join(alone)
+
+
 def test_each_character_costs_one_step_and_the_prompt_is_read_once(zoo, lm_run, monkeypatch):
     calls = []
     whole, step = TokenModel.forward, TokenModel.step
@@ -77,9 +99,12 @@ def test_characters_are_printed_as_they_are_made(zoo, lm_run, monkeypatch):
         (["--length", "0"], "length must be at least 1, not 0"),
         (["--length", "-3"], "length must be at least 1, not -3"),
         (["--length", "many"], "argument --length: invalid int value: 'many'"),
-        (["--temperature", "0"], "temperature must be above 0, not 0.0"),
-        (["--temperature", "-0.5"], "temperature must be above 0, not -0.5"),
-        (["--temperature", "nan"], "temperature must be above 0, not nan"),
+        (["--temperature", "-0.5"], "temperature must be 0, for the likeliest, or more, not -0.5"),
+        (["--temperature", "nan"], "temperature must be 0, for the likeliest, or more, not nan"),
+        (["--top-k", "0"], "top_k must be at least 1, not 0"),
+        (["--beam", "0"], "beam must be at least 1, not 0"),
+        (["--beam", "2", "--top-p", "0.5"], "top_p=0.5 has no effect beside beam=2, which takes the likeliest"),
+        (["--stop", ""], "stop is an empty string, which every text has; leave it out"),
         (["--top-p", "0"], "top_p must be in (0, 1], not 0.0"),
         (["--top-p", "1.1"], "top_p must be in (0, 1], not 1.1"),
         (["--prompt", "the #1 café"], "prompt has 3 characters ('#' at 4, '1' at 5, 'é' at 10) not in the vocabulary"),

@@ -12,7 +12,7 @@ from rnnzoo import RNN, RnnZooError
 from rnnzoo.cells import GatedCell, Hidden
 from rnnzoo.data import CharTextData, StreamBatch
 from rnnzoo.tasks import LanguageModel, load_task
-from rnnzoo.tasks.language_modeling import sample
+from rnnzoo.tasks.generation import sample
 from rnnzoo.training import CarriedState
 from rnnzoo.transforms import Dilated, VariationalDropout, Zoneout
 
@@ -90,12 +90,12 @@ def test_a_bidirectional_stack_carries_no_state():
 class Watched(LanguageModel):
     """Notes the state that each batch begins with."""
 
-    def _nats(self, batch, stage, *reduction):
+    def _read(self, batch, stage):
         hx = self._carried[stage]
         self.begun.append((stage, int(batch.positions[0]), None if hx is None else hx[0].sum().item()))
-        nats = super()._nats(batch, stage, *reduction)
+        outputs = super()._read(batch, stage)
         self.begun[-1] += (self._carried[stage][0].sum().item(),)
-        return nats
+        return outputs
 
 
 def test_state_is_reset_at_epochs_and_never_leaks_between_training_and_validation(text):
@@ -231,8 +231,14 @@ def test_a_prompt_is_followed_as_the_whole_text_would_be():
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": "abcé"}, "'é' at 3"),
         ({"length": 0}, "length must be at least 1, not 0"),
-        ({"temperature": 0.0}, "temperature must be above 0, not 0"),
-        ({"temperature": -1.0}, "temperature must be above 0, not -1"),
+        ({"temperature": -1.0}, "temperature must be 0, for the likeliest, or more, not -1"),
+        ({"temperature": math.inf}, "temperature must be 0, for the likeliest, or more, not inf"),
+        ({"top_k": 0}, "top_k must be at least 1, not 0"),
+        ({"beam": 0}, "beam must be at least 1, not 0"),
+        ({"beam": 2, "top_k": 3}, "top_k=3 has no effect beside beam=2, which takes the likeliest"),
+        ({"stop": ["a", ""]}, "stop is an empty string, which every text has; leave it out"),
+        ({"seed": 1, "generator": torch.Generator()}, "seed=1 and a generator are both given; give one"),
+        ({"prompt": []}, "there is no prompt; give one at least"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], not 0"),
         ({"top_p": 1.5}, r"top_p must be in \(0, 1\], not 1.5"),
     ],
