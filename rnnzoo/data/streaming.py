@@ -202,7 +202,7 @@ def streamed(
     """
     world_size, rank = processes(trainer)
     count = stream.count
-    if training and count is None and trainer is not None and _needs_length(trainer):
+    if training and count is None and trainer is not None and needs_length(trainer):
         raise RnnZooError(
             f"streaming=true: how many rows dataset={stream.name!r} has is not known, for no README says it, so that no"
             " epoch has a length: say how long to train by --trainer.max_steps"
@@ -212,5 +212,5 @@ def streamed(
     return StreamLoader(batches, count, trainer, num_workers)
 
 
-def _needs_length(trainer: "Trainer") -> bool:
+def needs_length(trainer: "Trainer") -> bool:
     return trainer.max_steps == -1 and not isinstance(trainer.limit_train_batches, int)

@@ -94,11 +94,15 @@ class TokenStreams(Streams):
         super().__init__(tokens, np.zeros(0, np.int64), streams, sequence_length, rows)
 
     def batch(self, place: np.ndarray, ended: np.ndarray | None) -> TokenBatch:
-        here, following = self.ids[place], self.ids[place + 1]
-        inputs, targets = here["id"].astype(np.int64), following["id"].astype(np.int64)
-        counts = [following[name].astype(np.int64) for name in ("characters", "spelled")]
-        if ended is not None:
-            inputs[ended], targets[ended] = 0, IGNORED
-            for each in counts:
-                each[ended] = 0
-        return TokenBatch(*(torch.from_numpy(a) for a in (inputs, targets, place[:, 0] + 1, *counts)))
+        return token_batch(self.ids[place], self.ids[place + 1], place[:, 0] + 1, ended)
+
+
+def token_batch(here: np.ndarray, following: np.ndarray, positions: np.ndarray, ended: np.ndarray | None) -> TokenBatch:
+    """The batch of records (B, T) and of those that follow each; `ended` says which are behind their stream's end."""
+    inputs, targets = here["id"].astype(np.int64), following["id"].astype(np.int64)
+    counts = [following[name].astype(np.int64) for name in ("characters", "spelled")]
+    if ended is not None:
+        inputs[ended], targets[ended] = 0, IGNORED
+        for each in counts:
+            each[ended] = 0
+    return TokenBatch(*(torch.from_numpy(a) for a in (inputs, targets, positions, *counts)))

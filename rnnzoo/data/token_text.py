@@ -4,38 +4,42 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch.utils.data import DataLoader
 
 from rnnzoo.data.baselines.kneser_ney import KneserNey
-from rnnzoo.data.encoded_tokens import encode_tokens
-from rnnzoo.data.sources import load_splits
+from rnnzoo.data.encoded_tokens import encode_pieces, encode_tokens, record
 from rnnzoo.data.stream_loader import stream_loader
-from rnnzoo.data.streams import TokenBatch, TokenStreams
+from rnnzoo.data.streamed_tokens import TokenLoader, streamed_tokens
+from rnnzoo.data.streams import TokenStreams
 from rnnzoo.data.text_examples import TextExamples, is_text, pick_column
 from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_BLOCKS = 100  # of rows of a stream, some thousand each, in which its characters are looked for
 _WORTH_KEEPING = 1 << 20  # characters; fewer are encoded in a second or two
 
 
 class TokenTextData(TextExamples):
     """The text of a data set as tokens, in contiguous streams: batch k + 1 goes on where batch k ended, in every row.
 
-    The text of a part is its rows, each with a line end behind it; a text file is taken as it is, and its rows are its
-    lines. Each part is cut into `batch_size` pieces of equal length, and a batch holds `sequence_length` tokens of
-    each. Each token but a part's first is a target exactly once.
+    The text of a part is its rows, each with a line end behind it; the rows of a text file are its lines. Each part is
+    cut into `batch_size` pieces of equal length, and a batch holds `sequence_length` tokens of each. Each token but a
+    part's first is a target exactly once.
 
     Parts are the data set's own splits, or those that are named. One that is missing is the end of the one before it;
     with `split_seed`, rows drawn from it; and by groups, whole groups that are drawn. "kjv", the verses of the King
     James Bible without their numbers, is split by chapter.
 
     Each token knows the characters that it stands for, so that bits per character can be compared among tokenizers.
+
+    With `streaming` rows are read and tokenized as they are needed, and dealt to the streams in blocks, see
+    `rnnzoo.data.streamed_tokens`; an epoch is then about as long as its rows are.
 
     Args:
         dataset: "kjv", of rnnzoo[text]; or as of `rnnzoo.data.TextExamples`, or a text file.
@@ -91,27 +95,12 @@ class TokenTextData(TextExamples):
 
     # ---- the text
 
-    def _load(self) -> dict[str, "Dataset"]:
-        if self._splits is None and self.dataset not in self.bundled:
-            splits, whole = load_splits(
-                self.dataset,
-                self.subset,
-                bundled="kjv",
-                text_files=True,
-                columns=(self.text_column,),
-                cache_dir=self.cache_dir,
-            )
-            self._splits = {name: _lines(rows) for name, rows in splits.items()} if whole else splits
-            self._whole = whole
-        return super()._load()
-
     def columns(self, rows: "Dataset", required: bool) -> dict[str, str]:
         column = pick_column(rows, self.text_column, "text_column", is_text, ("text",), "text")
         return {"text": column}
 
     def texts(self, rows: Mapping[str, list[Any]]) -> Iterable[str]:
-        end = "" if getattr(self, "_whole", False) else "\n"
-        return [(text or "") + end for text in rows["text"]]
+        return [f"{text or ''}\n" for text in rows["text"]]
 
     def pieces(self, part: str) -> Iterator[str]:
         """The text of a part, a row at a time, each with its line end."""
@@ -124,9 +113,9 @@ class TokenTextData(TextExamples):
 
     # ---- what is known of it
 
-    def learn(self, rows: Iterator[dict[str, list[Any]]]) -> None:
+    def learn(self, rows: Iterator[Mapping[str, list[Any]]]) -> None:
         seen: set[str] = set()
-        for batch in rows:
+        for batch in rows if not self.streaming else islice(rows, _BLOCKS):
             for text in self.texts(batch):
                 seen.update(text)
         self._characters = len(seen)
@@ -150,13 +139,28 @@ class TokenTextData(TextExamples):
             self._tokens[part] = encode_tokens(self.tokenizer, partial(self.pieces, part), path, rank_zero_warn)
         return self._tokens[part]
 
-    def loader(self, part: str, training: bool) -> DataLoader[TokenBatch]:
+    def loader(self, part: str, training: bool) -> Any:
+        if self.streaming:
+            return self._streamed(part, training)
         tokens = self.tokens(part)
 
         def make(rows: range) -> TokenStreams:
             return TokenStreams(tokens, self.batch_size, self.sequence_length, rows)
 
         return stream_loader(self, part, len(tokens), "tokens", make)
+
+    def _streamed(self, part: str, training: bool) -> TokenLoader:
+        if self.predicts:
+            raise RnnZooError("streaming=true has no places in the text, which predict says: leave it out")
+        _ = self.description  # what has been learned
+        stream = self.streams.part(part)
+        (column,) = self.columns(stream.head, required=False).values()
+        options = (self.batch_size, self.sequence_length, self.trainer, self.num_workers)
+        return streamed_tokens(stream, [column], partial(self._records, column), *options, training=training)
+
+    def _records(self, column: str, table: Any) -> np.ndarray:
+        texts = self.texts({"text": table[column].to_pylist()})
+        return np.concatenate([np.empty(0, record(len(self.tokenizer))), *encode_pieces(self.tokenizer, texts)])
 
     def baselines(self) -> dict[str, float]:
         """The perplexity and the bits per character of a modified Kneser-Ney trigram on the test part."""
@@ -168,20 +172,3 @@ class TokenTextData(TextExamples):
             "a Kneser-Ney trigram's perplexity": math.exp(-log_prob.mean()),
             "its bits per character": nats / characters / math.log(2),
         }
-
-
-def _lines(pieces: "Dataset") -> "Dataset":
-    """A text file, whose rows are cut anywhere, with a row for each line, its end included."""
-    import pyarrow as pa
-    from datasets import Dataset
-    from datasets.table import InMemoryTable
-
-    made, rest = [], ""
-    for row in pieces.iter(1):
-        *lines, rest = (rest + row["text"][0]).split("\n")
-        made.append(pa.array([f"{line}\n" for line in lines], pa.string()))
-    made.append(pa.array([rest] if rest else [], pa.string()))
-    table = pa.table({"text": pa.chunked_array(made, pa.string())})
-    if not len(table):
-        raise RnnZooError("the text file has no line")
-    return Dataset(InMemoryTable(table), fingerprint=pieces._fingerprint)

@@ -58,7 +58,9 @@ class AverageOnceStalled(WeightAveraging):
         self._seen.append(float(value))
         if before and self._seen[-1] > min(before):
             self.stalled = True
-            say(f"{self.monitor} has stalled: from step {trainer.global_step:,} on the mean of the weights is the model")
+            say(
+                f"{self.monitor} has stalled: from step {trainer.global_step:,} on the mean of the weights is the model"
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.averages:

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ class Slow:
         before2, before1 = defaultdict(set), defaultdict(set)
         for u, v, w in counts[2]:
             before2[v, w].add(u)
-        for v, w in zip(words, words[1:], strict=False):
+        for v, w in pairwise(words):
             before1[w,].add(v)
         counts[1] = Counter({gram: len(seen) for gram, seen in before2.items()})
         counts[0] = Counter({gram: len(seen) for gram, seen in before1.items()})

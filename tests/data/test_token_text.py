@@ -2,6 +2,7 @@
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,8 +120,8 @@ def test_large_vocabularies_have_larger_records():
 def test_a_text_file_is_cut_in_order_at_line_ends_and_nothing_is_lost(text_file):
     data = TokenTextData(text_file, split=(0.7, 0.2, 0.1), batch_size=2)
     parts = [data.text(part) for part in ("train", "validation", "test")]
-    assert "".join(parts) == data.text() == open(text_file, encoding="utf-8").read()
-    assert [part.count("\n") for part in parts] == [210, 60, 29]
+    assert "".join(parts) == data.text() == Path(text_file).read_text(encoding="utf-8") + "\n"
+    assert [part.count("\n") for part in parts] == [210, 60, 30]
     (ids,) = data.tokenizer.encode([parts[2]])
     assert data.tokens("test")["id"].tolist() == ids
 
