@@ -123,13 +123,13 @@ def test_what_cannot_be_streamed_is_said(folder):
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_text(tmp_path):
     peaks = []
-    for rows in (2_000, 40_000):
-        module = data(write_shards(tmp_path / str(rows), rows=rows, group=1000), tokenizer="bytes")
+    for rows in (500, 5_000):
+        module = data(write_shards(tmp_path / str(rows), rows=rows, group=100), tokenizer="bytes")
         loader = module.train_dataloader()
         tracemalloc.start()
         count = sum(1 for _ in loader)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert count > 10_000
+    assert count > 1_000
     assert peaks[1] < 1.5 * peaks[0]
     assert np.isfinite(peaks).all()
