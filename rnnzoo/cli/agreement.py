@@ -8,6 +8,8 @@ from torchmetrics import MetricCollection
 
 from rnnzoo.cli.classes import import_class, subclasses
 from rnnzoo.cli.complaints import no_such_metric
+from rnnzoo.data.tokenizers import KINDS, from_json, read_tokenizer
+from rnnzoo.description import of_hyper_parameters
 from rnnzoo.errors import RnnZooError
 
 SAME = ("horizon", "season")
@@ -36,6 +38,20 @@ def check_pair(model: Any, data: Any) -> None:
                 f"model.{name} is {mine} but data.{name} is {its}: they must be the same; give --data.{name} alone"
                 f" where a config has ${{data.init_args.{name}}} for the model's"
             )
+
+
+def check_tokenizer(name: str, content: dict[str, Any], path: str) -> None:
+    """Raises RnnZooError for a tokenizer that is not that of the checkpoint at `path`, whose `content` is given."""
+    held = of_hyper_parameters(content["hyper_parameters"]).tokenizer
+    if held is None:
+        return
+    own = from_json(held)
+    same = name == own.kind if name in KINDS else read_tokenizer(name).vocabulary == own.vocabulary
+    if not same:
+        raise RnnZooError(
+            f"data.tokenizer {name!r} does not fit the checkpoint {path!r}, whose tokens are others"
+            f" ({own.kind}, {len(own):,}): leave it out"
+        )
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rnnzoo.cli.agreement import check_monitors, check_pair, check_trainer
+from rnnzoo.cli.agreement import check_monitors, check_pair, check_tokenizer, check_trainer
 from rnnzoo.cli.arguments import (
     configs_first,
     joined,
@@ -146,6 +146,8 @@ class ZooCLI(LightningCLI):
             say(line)
         data = config.get("data")
         init = data.get("init_args", {}) if data else {}
+        if resumed and "tokenizer" in typed_settings(self.given, "data"):
+            check_tokenizer(init["tokenizer"], content, path)
         if resumed:  # a run that was fine-tuned: what it took from elsewhere is in its own checkpoint
             for part in (settings, init):
                 if part.get("pretrained"):
