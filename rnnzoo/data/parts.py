@@ -21,7 +21,7 @@ _NEAR = 0.01  # share of a part's size by which it may be off before another ord
 def make_parts(
     splits: Mapping[str, "Dataset"],
     split: Sequence[float],
-    seed: int,
+    seed: int | None,
     group_column: str | None = None,
     named: Mapping[str, str | None] | None = None,
     dataset: Any = None,
@@ -35,7 +35,8 @@ def make_parts(
     Args:
         splits: the data set's own, by name.
         split: fractions of training, validation and test.
-        seed: of what is drawn; the same seed and rows give the same parts.
+        seed: of what is drawn; the same seed and rows give the same parts. None draws no rows: a part that is
+            missing is the end of the one before it; and it draws groups by seed 0.
         group_column: rows that are equal in it stay together in one part; text, whole numbers or truth values.
         named: for "train", "validation" and "test" the name of a split, or slices of splits in the syntax of
             `datasets`, as "train[:10%]", "train[100:200]" or "train[:80%]+validation"; None for the part's own.
@@ -188,7 +189,7 @@ def _warn_of_shared_groups(
 def _made(
     have: Mapping[str, "Dataset"],
     split: tuple[float, float, float],
-    seed: int,
+    seed: int | None,
     groups: Mapping[str, np.ndarray] | None,
     group_column: str | None,
     what: str,
@@ -206,9 +207,9 @@ def _made(
             made[part] = rows
             continue
         sizes = [len(ranges[PARTS[k]]) for k in range(here, last)]
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed or 0)
         if groups is None:
-            labels = _draw_rows(sizes, rng)
+            labels = np.repeat(np.arange(len(sizes)), sizes) if seed is None else _draw_rows(sizes, rng)
         else:
             labels = _draw_groups(groups[part], sizes, rng, f"group_column={group_column!r} of {what}")
         for k in range(here, last):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils.data import get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from rnnzoo.data.row_streams import RowStream
 from rnnzoo.data.sharing import processes, share
-from rnnzoo.data.streaming import StreamedBatches, StreamLoader, needs_length
+from rnnzoo.data.streaming import StreamLoader, blocks_of, needs_length
 from rnnzoo.data.streams import TokenBatch, token_batch
 from rnnzoo.errors import RnnZooError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ROWS = 64  # that are dealt to a stream at a time
 
 
-class StreamedTokens(StreamedBatches):
+class StreamedTokens(IterableDataset[TokenBatch]):
     """Batches of tokens of a stream of rows, which are dealt, some at a time, to the stream that runs short of tokens.
 
     In training the files are permuted, and so are the row groups of each; a few files are read by turns. Otherwise all
@@ -28,7 +28,7 @@ class StreamedTokens(StreamedBatches):
     share alone: together they are the batches of one process.
 
     Args:
-        stream, columns, seed, world_size, rank: as of `StreamedBatches`.
+        stream, columns, seed, world_size, rank: as of `rnnzoo.data.streaming.StreamedBatches`.
         encode: of an Arrow table of rows the tokens, records of `rnnzoo.data.encoded_tokens`.
         batch_size: streams of all processes.
         sequence_length: steps of a batch, but of the last ones.
@@ -45,8 +45,10 @@ class StreamedTokens(StreamedBatches):
         world_size: int = 1,
         rank: int = 0,
     ) -> None:
-        super().__init__(stream, columns, _no_batch, batch_size, seed, None, world_size, rank)
-        self.encode, self.sequence_length = encode, sequence_length
+        self.stream, self.columns, self.encode = stream, list(columns), encode
+        self.batch_size, self.sequence_length, self.seed = batch_size, sequence_length, seed
+        self.world_size, self.rank, self.epoch = world_size, rank, 0
+        share(batch_size, world_size)
 
     def __iter__(self) -> Iterator[TokenBatch]:
         info = get_worker_info()
@@ -68,14 +70,10 @@ class StreamedTokens(StreamedBatches):
             done += steps
 
     def _pieces(self) -> Iterator[np.ndarray]:
-        for table, _ in self._blocks():
+        for table, _ in blocks_of(self.stream, self.columns, self.seed, self.epoch):
             for k in range(0, len(table), _ROWS):
                 if len(tokens := self.encode(table.slice(k, _ROWS))):
                     yield tokens
-
-
-def _no_batch(table: Any, places: np.ndarray, epoch: int) -> Any:
-    raise NotImplementedError("tokens are dealt to streams, not put into batches by rows")
 
 
 def _batch(held: list[np.ndarray], steps: int, done: int) -> TokenBatch:
@@ -96,7 +94,7 @@ class TokenLoader(StreamLoader):
     """
 
     def __init__(self, batches: StreamedTokens, steps: int | None, trainer: "Trainer | None", num_workers: int) -> None:
-        super().__init__(batches, None, trainer, num_workers)
+        super().__init__(batches, None, trainer, num_workers)  # type: ignore[arg-type]  # what has an epoch will do
         self.steps = steps
 
     def __len__(self) -> int:

@@ -52,7 +52,7 @@ class TextExamples(DataModule):
             package. In Python also a Dataset or DatasetDict, or a frame of pandas or polars.
         subset: the configuration, for a data set on the hub that has several; "NAME:CONFIGURATION" is short for it.
         split: fractions of the rows for training, validation and test.
-        split_seed: of the random choice of rows for each.
+        split_seed: of the random choice of rows for each; None takes them in their order.
         group_column: a column whose equal values stay together in one part.
         train_split: a split of the data set by its name, or a slice of one, "train[:10%]"; by default "train".
         validation_split: likewise.
@@ -92,7 +92,7 @@ class TextExamples(DataModule):
         *,
         subset: str | None = None,
         split: tuple[float, float, float] = (0.8, 0.1, 0.1),
-        split_seed: int = 0,
+        split_seed: int | None = 0,
         group_column: str | None = None,
         train_split: str | None = None,
         validation_split: str | None = None,
