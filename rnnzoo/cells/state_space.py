@@ -298,10 +298,10 @@ class S6(UnitwiseCell):
     h_t = exp(Δ A) h_{t-1} + (Δ v) B^T                    (H, N) numbers
     y_t = h_t C + D v
 
-    The cell inside Mamba's block, without its convolution, its gate and its products before and after. As in the
-    authors' code A_log starts from log 1, ..., log N a unit, D from 1, W_Δ from U(-1/√R, 1/√R), b_Δ such that Δ
-    lies between 0.001 and 0.1, uniformly in its logarithm; W_x, W, b as nn.Linear. A_log and D are trained without
-    weight decay.
+    The cell inside Mamba's block, without its convolution, its gate and its products before and after; a task's
+    setting block="mamba" puts these around it. As in the authors' code A_log starts from log 1, ..., log N a unit, D
+    from 1, W_Δ from U(-1/√R, 1/√R), b_Δ such that Δ lies between 0.001 and 0.1, uniformly in its logarithm; W_x, W, b
+    as nn.Linear. A_log and D are trained without weight decay.
 
     Args:
         state_size: N, numbers of state a unit.

@@ -62,8 +62,8 @@ def without_pretrained(args: list[str]) -> tuple[list[str], str | None]:
 
 
 def with_arguments_of(args: list[str]) -> list[str]:
-    """`args` with ``--model.optimizer_args.momentum`` for ``--model.optimizer.momentum``; cell, schedule too."""
-    pattern = re.compile(r"--model\.(?:init_args\.)?(optimizer|schedule|cell)\.(\w)")
+    """`args` with ``--model.optimizer_args.momentum`` for ``--model.optimizer.momentum``; block, cell, schedule too."""
+    pattern = re.compile(r"--model\.(?:init_args\.)?(optimizer|schedule|cell|block)\.(\w)")
     return [pattern.sub(r"--model.\1_args.\2", argument, count=1) for argument in args]
 
 

@@ -1,5 +1,6 @@
 """What stands around an RNN: embeddings and heads."""
 
+from rnnzoo.models.blocks import BlockStack
 from rnnzoo.models.crf import LinearChainCRF
 from rnnzoo.models.encoder_decoder import EncoderDecoder
 from rnnzoo.models.forecast_model import ForecastModel
@@ -11,6 +12,7 @@ from rnnzoo.models.token_model import TokenModel
 from rnnzoo.models.word_characters import WordCharacters
 
 __all__ = [
+    "BlockStack",
     "EncoderDecoder",
     "ForecastModel",
     "LinearChainCRF",

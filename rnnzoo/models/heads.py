@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rnnzoo.cells.contract import above_zero
 from rnnzoo.data.streams import IGNORED
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.linear_cross_entropy import linear_cross_entropy
@@ -54,6 +55,24 @@ class AdaptiveHead(nn.Module):
         return nats.masked_scatter(there, -self.softmax(y[there], targets[there]).output.to(nats.dtype))
 
 
+class CappedLinear(nn.Linear):
+    """A linear head whose logits are soft-capped: cap tanh(logits / cap) (Gemma Team 2024).
+
+    Args:
+        input_size: H.
+        outputs: V.
+        cap: the largest logit; above 0.
+    """
+
+    def __init__(self, input_size: int, outputs: int, cap: float):
+        super().__init__(input_size, outputs)
+        self.cap = above_zero("logit_cap", cap)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """The logits (..., V) of y (..., H)."""
+        return self.cap * (super().forward(y) / self.cap).tanh()
+
+
 def head_nats(head: nn.Module, y: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
     """-ln p of each target, (B * T,), 0 where there is none, or their sum; in float32 at least.
 
@@ -66,7 +85,7 @@ def head_nats(head: nn.Module, y: Tensor, targets: Tensor, reduction: str = "non
     if isinstance(head, AdaptiveHead):
         nats = head.nats(y.flatten(0, 1), targets.flatten()).float()
         return nats.sum() if reduction == "sum" else nats
-    if reduction == "sum" and isinstance(head, nn.Linear) and head.out_features >= _MANY and _plain(y):
+    if reduction == "sum" and type(head) is nn.Linear and head.out_features >= _MANY and _plain(y):
         return linear_cross_entropy(y.flatten(0, 1), head.weight, head.bias, targets.flatten())
     logits = head(y)
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction=reduction)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from rnnzoo import transforms
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.dropouts import LockedDropout, WordDropout, check_probability
-from rnnzoo.models.heads import AdaptiveHead, head_nats
+from rnnzoo.models.heads import AdaptiveHead, CappedLinear, head_nats
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
 
@@ -31,6 +31,7 @@ class TokenModel(nn.Module):
             before the head takes the one to the other.
         adaptive_softmax: where the clusters of a head end that is an adaptive softmax (Grave et al. 2017); none by
             default.
+        logit_cap: c, of soft-capped logits, c tanh(logits / c) (Gemma Team 2024); None leaves them as they are.
 
     Raises:
         RnnZooError: a probability out of range, or settings of the head that do not go together.
@@ -50,11 +51,14 @@ class TokenModel(nn.Module):
         weight_drop: float = 0.0,
         tied: bool = False,
         adaptive_softmax: Sequence[int] | None = None,
+        logit_cap: float | None = None,
     ):
         super().__init__()
         outputs = vocabulary_size if outputs is None else outputs
         if tied and adaptive_softmax:
             raise RnnZooError(f"tied and adaptive_softmax={list(adaptive_softmax)} exclude each other: give one")
+        if logit_cap is not None and adaptive_softmax:
+            raise RnnZooError(f"logit_cap={logit_cap} and adaptive_softmax={list(adaptive_softmax)} exclude each other")
         if tied and outputs != vocabulary_size:
             raise RnnZooError(f"tied needs as many outputs as tokens, not {outputs} of {vocabulary_size}")
         places = {"input_dropout": input_dropout, "output_dropout": output_dropout}
@@ -76,7 +80,10 @@ class TokenModel(nn.Module):
         if adaptive_softmax:
             self.head = AdaptiveHead(rnn.output_size, outputs, adaptive_softmax)
         else:
-            self.head = nn.Linear(rnn.input_size if tied else rnn.output_size, outputs)
+            features = rnn.input_size if tied else rnn.output_size
+            self.head = (
+                nn.Linear(features, outputs) if logit_cap is None else CappedLinear(features, outputs, logit_cap)
+            )
             if tied:
                 nn.init.uniform_(self.embedding.weight, -_TIED_RANGE, _TIED_RANGE)
                 nn.init.zeros_(self.head.bias)

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 import torch
@@ -20,6 +20,7 @@ from rnnzoo.cells.contract import Cell
 from rnnzoo.cells.registry import kind, name_of
 from rnnzoo.description import Description, described
 from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.models.blocks import BlockStack
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks import pretrained as weights
@@ -79,6 +80,7 @@ class Task(LightningModule):
             *("schedule", "schedule_args", "warmup", "freeze", "kernel", "dropout", "checkpoint_every"),
         }
     )
+    may_differ: ClassVar[frozenset[str]] = frozenset()  # beside those, from a checkpoint that is only started from
 
     def __init__(self, description: Description | None = None, *, pretrained: str | None = None, **settings: Any):
         super().__init__()
@@ -126,10 +128,10 @@ class Task(LightningModule):
     @property
     def rnn(self) -> RNN:
         """The recurrent layers."""
-        found = next((module for module in self.modules() if isinstance(module, RNN)), None)
+        found = next((module for module in self.modules() if isinstance(module, RNN | BlockStack)), None)
         if found is None:
             raise RnnZooError(f"{type(self).__name__} has no RNN: make one by self.settings.rnn(input_size)")
-        return found
+        return cast(RNN, found)
 
     def batch_of(self, inputs: Any) -> Any:
         """Plain inputs (texts, arrays, frames) as a batch for ``predict_step``."""

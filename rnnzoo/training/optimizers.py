@@ -245,16 +245,20 @@ def _check_arguments(setting: str, given: Mapping[str, Any], kind: type, others:
 
 def _depths(module: nn.Module) -> dict[str, int]:
     """How many layers lie above each parameter: 0 for the head, one more for each layer below, the embedding's most."""
+    from rnnzoo.models.blocks import BlockStack
     from rnnzoo.rnn import RNN
 
     depths = {name: 0 for name, _ in module.named_parameters()}
     highest = 0
+    stacks: list[str] = []
     for prefix, rnn in module.named_modules():
-        if isinstance(rnn, RNN):
+        if isinstance(rnn, RNN | BlockStack) and not any(prefix.startswith(f"{stack}.") for stack in stacks):
             highest = max(highest, rnn.num_layers)
+            if isinstance(rnn, BlockStack):
+                stacks.append(prefix)  # whose layers are its blocks, each with an RNN in it
             for name in depths:
                 inner = name.removeprefix(f"{prefix}.").split(".") if name.startswith(f"{prefix}.") else []
-                if len(inner) > 1 and inner[1].isdigit():  # layers.0.... and connections.0....
+                if len(inner) > 1 and inner[1].isdigit():  # layers.0..., connections.0..., blocks.0....
                     depths[name] = rnn.num_layers - int(inner[1])
     for prefix, embedding in module.named_modules():
         if isinstance(embedding, nn.Embedding | nn.EmbeddingBag):
