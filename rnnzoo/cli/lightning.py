@@ -153,7 +153,8 @@ class ZooCLI(LightningCLI):
                 if part.get("pretrained"):
                     part["pretrained"] = None
         target = "pretrained" if not resumed else "checkpoint" if "checkpoint" in init else "vocabulary"
-        fixed = target in typed_settings(self.given, "data") if resumed else init.get("vocabulary")
+        own = typed_settings(self.given, "data")
+        fixed = target in own if resumed else init.get("vocabulary") or {"tokenizer", "pretrained"} & own
         if target in init and not fixed:
             init[target] = str(path)
 
@@ -171,6 +172,8 @@ class ZooCLI(LightningCLI):
             shared = {field.name for field in fields(Layers)}
             saved = {name: value for name, value in saved.items() if name in shared}
         may_change: frozenset[str] = getattr(kind, "may_change", frozenset())
+        if argument == "model.pretrained":
+            may_change |= getattr(kind, "may_differ", frozenset())
         given = {key: settings[key] for key in typed if key in settings}
         given = {k: v.as_dict() if isinstance(v, jsonargparse.Namespace) else v for k, v in given.items()}
         if wrong := contradictions(saved, given, may_change):

@@ -136,7 +136,9 @@ class TokenTextData(TextExamples):
                 digest.update(piece.encode("utf-8", "surrogatepass"))
                 size += len(piece)
             path = self._cache / f"tokens-{digest.hexdigest()[:24]}.bin" if size >= _WORTH_KEEPING else None
-            self._tokens[part] = encode_tokens(self.tokenizer, partial(self.pieces, part), path, rank_zero_warn)
+            made = encode_tokens(self.tokenizer, partial(self.pieces, part), path, rank_zero_warn)
+            # a model that reads texts from their end reads this one from its own
+            self._tokens[part] = np.ascontiguousarray(made[::-1]) if self.tokenizer.backward else made
         return self._tokens[part]
 
     def loader(self, part: str, training: bool) -> Any:
@@ -152,6 +154,8 @@ class TokenTextData(TextExamples):
     def _streamed(self, part: str, training: bool) -> TokenLoader:
         if self.predicts:
             raise RnnZooError("streaming=true has no places in the text, which predict says: leave it out")
+        if self.tokenizer.backward:
+            raise RnnZooError("streaming=true has no end of the text, from which this model reads it: leave it out")
         _ = self.description  # what has been learned
         stream = self.streams.part(part)
         (column,) = self.columns(stream.head, required=False).values()

@@ -32,10 +32,11 @@ class TextTokenizer:
     Args:
         backend: what does the work.
         kind: one of `KINDS`, or "saved" for one of another kind.
+        backward: whether ids are those of a text from its end, for a model that reads it so.
     """
 
-    def __init__(self, backend: "Tokenizer", kind: str = "saved") -> None:
-        self.backend, self.kind = backend, kind
+    def __init__(self, backend: "Tokenizer", kind: str = "saved", *, backward: bool = False) -> None:
+        self.backend, self.kind, self.backward = backend, kind, backward
         backend.no_padding()  # what is padding is known by lengths alone
         backend.no_truncation()
         ids = backend.get_vocab(with_added_tokens=True)
@@ -53,15 +54,17 @@ class TextTokenizer:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, by all cores; none is added for its begin or its end."""
         encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [one.ids for one in encoded]
+        return [one.ids[::-1] if self.backward else one.ids for one in encoded]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids, as far as the tokenizer keeps it; those of `SPECIAL` are left out."""
-        return self.backend.decode(list(ids), skip_special_tokens=True)
+        in_order = list(ids)[::-1] if self.backward else list(ids)
+        return self.backend.decode(in_order, skip_special_tokens=True)
 
     def to_json(self) -> str:
         """All of it, for `from_json`."""
-        return json.dumps({"kind": self.kind, "tokenizer": self.backend.to_str()})
+        more = {"backward": True} if self.backward else {}
+        return json.dumps({"kind": self.kind, "tokenizer": self.backend.to_str(), **more})
 
 
 def from_json(text: str) -> TextTokenizer:
@@ -69,7 +72,8 @@ def from_json(text: str) -> TextTokenizer:
     from tokenizers import Tokenizer
 
     content = json.loads(text)
-    return TextTokenizer(Tokenizer.from_str(content["tokenizer"]), content["kind"])
+    backend = Tokenizer.from_str(content["tokenizer"])
+    return TextTokenizer(backend, content["kind"], backward=content.get("backward", False))
 
 
 def train(
@@ -136,16 +140,16 @@ def train(
     return made
 
 
-def of_characters(vocabulary: Sequence[str]) -> TextTokenizer:
-    """The tokenizer of a vocabulary of characters, with one more for what is unknown, behind them."""
+def of_characters(vocabulary: Sequence[str], unknown: str = UNKNOWN, *, backward: bool = False) -> TextTokenizer:
+    """The tokenizer of a vocabulary of characters; `unknown` stands for any other, behind them where it is none."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     ids = {token: k for k, token in enumerate(vocabulary)}
-    ids.setdefault(UNKNOWN, len(ids))
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
+    ids.setdefault(unknown, len(ids))
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return TextTokenizer(tokenizer, "characters")
+    return TextTokenizer(tokenizer, "characters", backward=backward)
 
 
 def tokenizer_of(description: Description) -> TextTokenizer:

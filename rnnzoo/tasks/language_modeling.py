@@ -49,6 +49,7 @@ class LanguageModel(Task):
             before the head takes the one to the other.
         adaptive_softmax: where the clusters of an adaptive softmax end (Grave et al. 2017), as [2000, 10000]; for a
             vocabulary by falling frequency, as trained tokenizers have it. None for a linear head.
+        logit_cap: c, of soft-capped logits, c tanh(logits / c) (Gemma Team 2024). None leaves them as they are.
         embedding_dropout: of whole words, at all their places; in [0, 1).
         input_dropout: on the embeddings; `dropout` where None.
         output_dropout: before the head; `dropout` where None.
@@ -67,6 +68,7 @@ class LanguageModel(Task):
         *("carry_state", "embedding_dropout", "input_dropout", "output_dropout", "locked_dropout"),
         *("activation_penalty", "temporal_penalty"),
     }
+    may_differ = frozenset({"weight_drop"})
     older_description, example_config = "vocabulary", "configs/char_lm.yaml"
     prediction_order: ClassVar = ("position",)
 
@@ -79,6 +81,7 @@ class LanguageModel(Task):
         carry_state: bool = True,
         tied: bool = False,
         adaptive_softmax: list[int] | None = None,
+        logit_cap: float | None = None,
         embedding_dropout: float = 0.0,
         input_dropout: float | None = None,
         output_dropout: float | None = None,
@@ -108,6 +111,7 @@ class LanguageModel(Task):
             weight_drop=weight_drop,
             tied=tied,
             adaptive_softmax=adaptive_softmax,
+            logit_cap=logit_cap,
         )
         self.penalties = activation_penalty, temporal_penalty
         self.carry_state = carry_state
@@ -235,6 +239,8 @@ class LanguageModel(Task):
     ) -> str | list[str]:
         """Text that goes on from `prompt`, all at once, or from each of several.
 
+        Of a model that reads texts from their end it is what stands before the prompt.
+
         Args:
             prompt: one, or a list of them, which are gone on with side by side.
             length: tokens to make, at most.
@@ -255,6 +261,8 @@ class LanguageModel(Task):
             drawn = self._generators(len(prompts), seed, generator)
             for pieces in self._pieces(self._encoded(prompts), length, sampling, drawn):
                 made = [a + b for a, b in zip(made, pieces, strict=True)]
+        if self.text.backward:
+            made = [text[::-1] for text in made]
         return made[0] if isinstance(prompt, str) else made
 
     def stream(
@@ -282,8 +290,13 @@ class LanguageModel(Task):
             generator: of the random numbers, on the model's device, in place of a seed.
 
         Raises:
-            RnnZooError: an argument out of range, or a character that the model does not know.
+            RnnZooError: an argument out of range, a character that the model does not know, or a model that reads
+                texts from their end.
         """
+        if self.text.backward:
+            raise RnnZooError(
+                "this model reads texts from their end, and writes what stands before a prompt: generate gives it whole"
+            )
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, stop=_several(stop))
         check_request([prompt], length)
         tokens, drawn = self._encoded([prompt]), self._generators(1, seed, generator)
@@ -333,7 +346,8 @@ class LanguageModel(Task):
         """`prompt` and about `length` characters that go on from it, at temperature 0.7 and top-p 0.9."""
         generator = torch.Generator(self.device).manual_seed(seed)
         tokens = length if self.description.tokenizer is None else max(length // 4, 1)  # a word and its space are five
-        return prompt + str(self.generate(prompt, tokens, temperature=0.7, top_p=0.9, generator=generator))
+        text = str(self.generate(prompt, tokens, temperature=0.7, top_p=0.9, generator=generator))
+        return text + prompt if self.text.backward else prompt + text
 
     def opening(self, inputs: Tensor) -> str:
         """Whole words that a text of `inputs` (B, T) begins with, for a prompt."""

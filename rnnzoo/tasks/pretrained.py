@@ -29,7 +29,7 @@ def load_into(task: "Task", path: str) -> None:
     mine: dict[str, Any] = {name: value for name, value in task.hparams.items() if name != "description"}
     if task_name(task) != content["rnnzoo"]["task"]:  # of another task the layers alone must be alike
         mine = {name: value for name, value in mine.items() if name in task.settings.values()}
-    wrong = contradictions(saved, mine, task.may_change)
+    wrong = contradictions(saved, mine, task.may_change | task.may_differ)
     if wrong:
         raise RnnZooError(f"pretrained {path!r} was made with other settings: {'; '.join(wrong)}")
     labels = [list(about.labels or ()) for about in (of_hyper_parameters(saved), task.description)]
@@ -45,7 +45,9 @@ def load_into(task: "Task", path: str) -> None:
         to, of = (torch.tensor(side) for side in zip(*pairs, strict=True))
         rows = to, of
     state, loaded = task.state_dict(), set()
-    for name, tensor in content["state_dict"].items():
+    own = {_without_parametrization(name): name for name in state}
+    for saved_name, tensor in content["state_dict"].items():
+        name = own.get(_without_parametrization(saved_name), saved_name)
         if name in anew:
             continue
         if name in task.by_token and name in state and (old != new or state[name].shape != tensor.shape):
@@ -58,6 +60,13 @@ def load_into(task: "Task", path: str) -> None:
             state[name] = tensor
             loaded.add(name)
     _load(task, state, loaded, path, content)
+    if rows is not None and len(rows[0]) < len(new or ()) and loaded & set(task.by_token):
+        say(f"pretrained: {path} knows {len(rows[0]):,} of {len(new or ()):,} tokens; the others start at their mean")
+
+
+def _without_parametrization(name: str) -> str:
+    """The name of a weight, whether it is dropped, or derived in another way, or not."""
+    return name.replace(".parametrizations.", ".").removesuffix(".original")
 
 
 def load_matching(module: LightningModule, path: str) -> None:

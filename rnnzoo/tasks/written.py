@@ -24,6 +24,7 @@ class Characters:
     """
 
     unit = "character"
+    backward = False
     unwritten: tuple[int, ...] = ()
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -58,7 +59,10 @@ class Tokens:
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.tokenizer, self.names = tokenizer, tokenizer.vocabulary
+        self.backward = tokenizer.backward
         special = {tokenizer.unknown, tokenizer.begin, tokenizer.end}
+        if tokenizer.kind == "characters":  # others have names of several, "<pad>"
+            special |= {k for k, name in enumerate(self.names) if len(name) != 1}
         self.unwritten = tuple(sorted(k for k in special if k is not None))
 
     def encode(self, text: str, name: str) -> Tensor:
@@ -82,11 +86,15 @@ class Tokens:
         (ids,) = self.tokenizer.encode([prompt])
         if ids and self.tokenizer.unknown not in ids:
             return prompt
+        if self.tokenizer.kind == "characters" and (spaces := [c for c in "\n " if c in self.names]):
+            return spaces[0]
         return next(name for k, name in enumerate(self.names) if k not in self.unwritten)
 
 
 class Written:
     """A text that grows by a token at a time, up to the first of some strings to stop at.
+
+    That of a model which reads texts from their end grows from there, and is written so, its last letter first.
 
     Args:
         text: what decodes tokens.
@@ -95,7 +103,7 @@ class Written:
     """
 
     def __init__(self, text: Characters | Tokens, prompt: Sequence[int], stop: Sequence[str] = ()) -> None:
-        self._text, self._stop = text, tuple(stop)
+        self._text, self._stop = text, tuple(one[::-1] if text.backward else one for one in stop)
         self._ids = list(prompt)[-_WINDOW:]
         self._read = len(self._ids)  # tokens whose text is out
         self._held, self.ended = "", False
@@ -103,13 +111,17 @@ class Written:
     def push(self, token: int) -> str:
         """What one more token adds that can be written already."""
         self._ids.append(token)
-        before = self._text.decode(self._ids[: self._read])
-        whole = self._text.decode(self._ids)
+        before = self._decode(self._ids[: self._read])
+        whole = self._decode(self._ids)
         if whole.endswith(_PART):
             return ""  # the rest of a character is still to come
         self._ids = self._ids[-_WINDOW:]
         self._read = len(self._ids)
         return self._until_stop(whole[len(before) :])
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text = self._text.decode(ids)
+        return text[::-1] if self._text.backward else text
 
     def close(self) -> str:
         """What was held back, at the end."""
