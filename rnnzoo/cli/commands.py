@@ -134,6 +134,16 @@ def plot(args: list[str]) -> int:
     return runs.plot_runs(parser.parse_args(args))
 
 
+# ---- import
+
+
+def import_(args: list[str]) -> int:
+    """A pretrained model of another library, as a checkpoint of ours."""
+    from rnnzoo.cli import import_
+
+    return import_.run(args)
+
+
 # ---- generate
 
 
@@ -178,11 +188,11 @@ def generate(args: list[str]) -> int:
     prompts = given.prompt or [
         model.text.begins_with(PROMPT)
     ]  # a text of another language may have none of its letters
-    if len(prompts) == 1 and given.beam is None:
+    if len(prompts) == 1 and given.beam is None and not model.text.backward:
         write(prompts[0], model.stream(prompts[0], given.length, seed=given.seed, **settings))
         return 0
     for prompt, text in zip(prompts, model.generate(prompts, given.length, seed=given.seed, **settings), strict=True):
-        print(f"{prompt}{text}")
+        print(f"{text}{prompt}" if model.text.backward else f"{prompt}{text}")
     return 0
 
 

@@ -16,13 +16,15 @@ from torch.optim import Optimizer, lr_scheduler
 from rnnzoo.cache import written_aside
 from rnnzoo.cells.registry import constants_of, list_cells
 from rnnzoo.cli.classes import NOT_TO_SET, import_known, parameters_of, subclasses
-from rnnzoo.cli.main import LIGHT, OTHERS
+from rnnzoo.cli.main import LIGHT, OTHERS, function_of
 from rnnzoo.kernels.choice import KERNELS
+from rnnzoo.models.blocks import BLOCKS
 from rnnzoo.models.layers import INITIALIZATIONS
 from rnnzoo.training.optimizers import SCHEDULES
 
 _VALUES = {
     "kernel": ["auto", *KERNELS, "triton"],
+    "block": list(BLOCKS),
     "connect": ["residual", "highway", "dense"],
     "initialization": list(INITIALIZATIONS),
     "optimizer": sorted(n for n, k in vars(torch.optim).items() if isinstance(k, type) and issubclass(k, Optimizer)),
@@ -97,7 +99,7 @@ def _options(command: str) -> dict[str, Any]:
     if command in LIGHT:
         function = importlib.import_module(f"rnnzoo.cli.{command}").run
     else:
-        function = getattr(importlib.import_module("rnnzoo.cli.commands"), command)
+        function = getattr(importlib.import_module("rnnzoo.cli.commands"), function_of(command))
     actions: list[argparse.Action] = []
     with patch.object(argparse.ArgumentParser, "parse_args", catch):
         try:

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that ``rnnzoo --help`` answers at once.
 
 import importlib
 import io
+import keyword
 import os
 import sys
 
@@ -20,6 +21,7 @@ LIGHTNING = {
 OTHERS = {
     "init": "start a project: a folder with a config, a cell, a test and a README",
     "generate": "sample text from a language model's checkpoint",
+    "import": "make a checkpoint of another library's pretrained model",
     "runs": "list the runs in a folder: cell, size, best figures, time",
     "plot": "draw the curves of several runs into one picture",
     "cells": "list the cells, or print the equations of one",
@@ -36,6 +38,7 @@ MEANT = {
     "sample": "generate",
     "list": "cells",
     "new": "init",
+    "convert": "import",
 }
 
 
@@ -134,12 +137,17 @@ def run(command: str, args: list[str]) -> int:
     if command in OTHERS:
         from rnnzoo.cli import commands
 
-        return getattr(commands, command)(args)
+        return getattr(commands, function_of(command))(args)
     known = [*LIGHTNING, *OTHERS]
     if command.startswith("-"):
         raise RnnZooError(f"{command!r} stands before the command: rnnzoo COMMAND ..., of {', '.join(known)}")
     near = f"; did you mean {MEANT[command]!r}?" if command in MEANT else did_you_mean(command, known)
     raise RnnZooError(f"unknown command {command!r}{near} there are: {', '.join(known)}")
+
+
+def function_of(command: str) -> str:
+    """The name of a command's function, which cannot be a word of Python's own."""
+    return f"{command}_" if keyword.iskeyword(command) else command
 
 
 def explain(error: BaseException) -> str | None:
