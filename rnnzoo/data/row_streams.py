@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1024  # rows that are read at a time
 _HEAD = 1000  # rows that are looked at to know the columns
+_PLACES = 1 << 20  # that are looked at at a time
 _FILE = 40  # bits of a row's place in its file
 
 
@@ -74,16 +75,26 @@ class RowStream:
 
     @cached_property
     def count(self) -> int | None:
-        """How many rows there are: as Parquet files on the disk or a README say; None where that takes reading all."""
+        """How many rows there are: as Parquet files or a README say; None where that takes reading all of them."""
         local = not any("://" in file for file in self.files)
-        if self.keep is not None:
-            if not local:
-                return None
-            columns = [self.key or self.head.column_names[0]]
-            return sum(len(t) for file in range(len(self.files)) for t, _ in self.blocks(file, columns))
-        if local and self.kind == "parquet":
-            return sum(_parquet(file).metadata.num_rows for file in self.files)
-        return self.said
+        if self.keep is None:
+            return self.said if self.said is not None and not local else self._rows_of_parquet() or self.said
+        if self.key is None and self.kind == "parquet":
+            sizes = [_parquet(file).metadata.num_rows for file in self.files]
+            return sum(self._kept(file, size) for file, size in enumerate(sizes))
+        if not local:
+            return None
+        columns = [self.key or self.head.column_names[0]]
+        return sum(len(t) for file in range(len(self.files)) for t, _ in self.blocks(file, columns))
+
+    def _rows_of_parquet(self) -> int | None:
+        return sum(_parquet(file).metadata.num_rows for file in self.files) if self.kind == "parquet" else None
+
+    def _kept(self, file: int, size: int) -> int:
+        """How many of the rows of a file the part keeps, where it looks at their places alone."""
+        assert self.keep is not None
+        starts = range(0, size, _PLACES)
+        return sum(int(self.keep(None, places_of(file, k, min(k + _PLACES, size))).sum()) for k in starts)
 
     def blocks(
         self, file: int, columns: Sequence[str] | None = None, order: np.random.Generator | None = None
@@ -100,7 +111,7 @@ class RowStream:
         """
         try:
             for table, first in self._read(file, columns, order):
-                places = (file << _FILE) + np.arange(first, first + len(table))
+                places = places_of(file, first, first + len(table))
                 if self.keep is not None:
                     chosen = self.keep(table, places)
                     table, places = table.filter(chosen), places[chosen]
@@ -146,6 +157,11 @@ class RowStream:
         tables = stream.with_format("arrow").iter(BLOCK)
         while (table := quietly(next, tables, None)) is not None:
             yield table
+
+
+def places_of(file: int, first: int, stop: int) -> np.ndarray:
+    """The places of some rows of a file."""
+    return (file << _FILE) + np.arange(first, stop)
 
 
 def place_in_file(place: int) -> tuple[int, int]:

@@ -204,8 +204,8 @@ def streamed(
     count = stream.count
     if training and count is None and trainer is not None and needs_length(trainer):
         raise RnnZooError(
-            f"streaming=true: how many rows dataset={stream.name!r} has is not known, for no README says it, so that no"
-            " epoch has a length: say how long to train by --trainer.max_steps"
+            f"streaming=true: how many rows dataset={stream.name!r} has for training is not known before all are read,"
+            " so that no epoch has a length: say how long to train by --trainer.max_steps"
         )
     seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if training else None
     batches = StreamedBatches(stream, columns, make, batch_size, seed, size if training else None, world_size, rank)

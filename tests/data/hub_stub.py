@@ -142,7 +142,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
             url = urlsplit(self.path)
             path = unquote(url.path)
-            hub.requests.append(f"{self.command} {path}")
+            hub.requests.append(" ".join([self.command, path, *filter(None, [self.headers.get("range")])]))
             if path.startswith("/blobs/"):
                 self._send_file(hub.root / path.removeprefix("/blobs/"), {})
             elif match := _API.match(path):

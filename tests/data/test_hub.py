@@ -18,12 +18,21 @@ from rnnzoo.data.tokenizers import train
 ASK = """
 import json, sys, time
 from rnnzoo.data.sources import load_splits
+from rnnzoo.data.row_streams import make_stream_parts, open_streams
 from rnnzoo.data.tokenizers import read_tokenizer
+
+def streamed(name):
+    parts = make_stream_parts(open_streams(name, None, "kjv", None), (0.6, 0.3, 0.1), 0, None, {}, name)
+    return {part: [own.count, [t for k in range(len(own.files)) for table, _ in own.blocks(k)
+                               for t in table["text"].to_pylist()]] for part, own in parts.items()}
 
 answers = []
 for name, subset in json.loads(sys.argv[1]):
     begun = time.monotonic()
     try:
+        if subset == "stream":
+            answers.append([streamed(name), time.monotonic() - begun])
+            continue
         if subset == "tokenizer":
             answers.append([read_tokenizer(name).vocabulary, time.monotonic() - begun])
             continue
@@ -51,6 +60,8 @@ ASKED = [
     ["someone/gated", None],
     ["not a name", None],
     ["someone/broken", None],
+    ["someone/reviews:short", "stream"],
+    ["someone/one", "stream"],
     ["someone/words", "tokenizer"],
     ["someone/nowhere", "tokenizer"],
     ["someone/weights", "tokenizer"],
@@ -156,6 +167,20 @@ def test_a_data_set_is_found_by_the_name_that_it_had_without_an_owner(answers: d
     assert answers["one", None]["train"]["rows"] == labelled(9)[:]
 
 
+@pytest.mark.parametrize(("name", "whole"), [("someone/reviews:short", 11), ("someone/one", 9)])
+def test_a_data_set_is_streamed_and_says_how_many_rows_each_part_has(
+    name: str, whole: int, answers: dict[Any, Any]
+) -> None:
+    parts = answers[name, "stream"]
+    assert all(count == len(texts) for count, texts in parts.values())
+    drawn = [text for part in ("train", "validation") for text in parts[part][1]]
+    if whole == 11:
+        assert parts["test"] == [5, labelled(5, 50)["text"][:]]
+    else:
+        drawn += parts["test"][1]
+    assert sorted(drawn) == sorted(labelled(whole)["text"][:])
+
+
 def test_csv_files_are_read_as_strictly_as_local_ones(answers: dict[Any, Any]) -> None:
     table = answers["someone/table", None]
     assert table["train"]["rows"] == {"text": ["a; b", "NA"], "label": [1, 0]}
@@ -189,8 +214,8 @@ def test_a_data_set_that_asks_for_an_agreement_says_where(answers: dict[Any, Any
 
 
 def test_large_files_come_from_another_host_once(answers: dict[Any, Any], served: tuple[Hub, Path]) -> None:
-    blobs = [asked for asked in served[0].requests if asked.startswith("GET /blobs/")]
-    assert len(blobs) == len(set(blobs)) == 2 * 3 + 3
+    blobs = [asked for asked in served[0].requests if asked.startswith("GET /blobs/") and "bytes=" not in asked]
+    assert len(blobs) == len(set(blobs)) == 2 * 3 + 3  # a stream asks for ranges of them
 
 
 def test_without_a_network_a_name_is_one_line_within_seconds(unreachable: dict[Any, Any]) -> None:

@@ -198,7 +198,9 @@ def test_without_either_training_needs_to_be_told_its_steps(tmp_path: Path) -> N
     stream = open_streams(write_shards(tmp_path / "d", "jsonl"), None, "kjv", None)["train"]
     assert stream.count is None
     given: Any = (stream, ["n"], make, 12)
-    with pytest.raises(RnnZooError, match=r"how many rows dataset='.*' has is not known.* --trainer.max_steps$"):
+    with pytest.raises(
+        RnnZooError, match=r"how many rows dataset='.*' has for training is not known.* --trainer.max_steps$"
+    ):
         streamed(*given, trains(), 0, training=True)
     loader = streamed(*given, trains(max_steps=9), 0, training=True)
     with pytest.raises(TypeError):
