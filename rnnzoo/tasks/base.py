@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 import pandas as pd
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
@@ -29,6 +29,7 @@ from rnnzoo.tasks.means import ExactMean
 from rnnzoo.tasks.settings import Settings
 from rnnzoo.training.predictions import table_columns
 from rnnzoo.training.progress import digits
+from rnnzoo.training.unfreezing import GradualUnfreezing
 from rnnzoo.transforms.gates import bare
 
 EVALUATED = ("val", "test")
@@ -77,7 +78,16 @@ class Task(LightningModule):
     may_change: ClassVar[frozenset[str]] = frozenset(
         {
             *("optimizer", "optimizer_args", "learning_rate", "weight_decay", "no_decay", "layer_decay"),
-            *("schedule", "schedule_args", "warmup", "freeze", "kernel", "dropout", "checkpoint_every"),
+            *(
+                "schedule",
+                "schedule_args",
+                "warmup",
+                "freeze",
+                "unfreeze_every",
+                "kernel",
+                "dropout",
+                "checkpoint_every",
+            ),
         }
     )
     may_differ: ClassVar[frozenset[str]] = frozenset()  # beside those, from a checkpoint that is only started from
@@ -212,6 +222,9 @@ class Task(LightningModule):
         return [*lines, "", "Try next:", *(f"  {c}" for c in commands)]
 
     # ---- optimizer and schedule
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [] if self.settings.unfreeze_every is None else [GradualUnfreezing(self.settings.unfreeze_every)]
 
     def setup(self, stage: str) -> None:
         self.start_from_pretrained()

@@ -4,6 +4,7 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, OneCycleLR
 
 from rnnzoo.errors import RnnZooError, did_you_mean
 
-SCHEDULES = ("one_cycle", "cosine", "constant")
+SCHEDULES = ("one_cycle", "cosine", "slanted", "constant")
 KINDS = ("bias", "norm", "embedding")  # of parameters, for no_decay
 _WARM_FROM = 1e-3  # of the learning rate, where a warm-up starts
 _OURS = ("interval", "frequency", "monitor", "strict")  # Lightning's, beside the arguments of a schedule
@@ -34,12 +35,15 @@ class Optimization:
             "norm", "embedding".
         layer_decay: the learning rate falls by this factor from each layer to the one below it, the embedding's
             lowest (Howard & Ruder 2018); 1 for the same everywhere.
-        schedule: of the learning rate: "one_cycle" (Smith & Topin 2018), "cosine" or "constant" over the whole run; or
-            any of torch.optim.lr_scheduler's by name, or its import path.
+        schedule: of the learning rate: "one_cycle" (Smith & Topin 2018), "slanted" (Howard & Ruder 2018: a line up in
+            the first tenth, `cut_frac`, from the highest divided by 32, `ratio`, and a line back), "cosine" or
+            "constant" over the whole run; or any of torch.optim.lr_scheduler's by name, or its import path.
         schedule_args: the schedule's own arguments, by name; and "interval", "step" or "epoch", in which it counts
             ("epoch" for torch's), and the "monitor" of ReduceLROnPlateau ("val_loss").
         warmup: steps, or below 1 the part of all steps, in which the learning rate first rises from a thousandth.
         freeze: parts that are not trained, by their names or the ends or middles of these: embedding, layers.0.
+        unfreeze_every: epochs after which one more layer is trained: at first the head alone, then the layer below it,
+            the embedding last (Howard & Ruder 2018, gradual unfreezing). None trains all from the start.
 
     Raises:
         RnnZooError: a value out of range, or a name that there is not.
@@ -55,6 +59,7 @@ class Optimization:
     schedule_args: dict[str, Any] | None = None
     warmup: float = 0.0
     freeze: list[str] | None = None
+    unfreeze_every: int | None = None
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
@@ -65,6 +70,8 @@ class Optimization:
             raise RnnZooError(f"layer_decay must be in (0, 1], not {self.layer_decay}")
         if not self.warmup >= 0:
             raise RnnZooError(f"warmup must be 0 or more, not {self.warmup}")
+        if self.unfreeze_every is not None and self.unfreeze_every < 1:
+            raise RnnZooError(f"unfreeze_every must be 1 epoch or more, not {self.unfreeze_every}")
         for kind in self.no_decay or ():
             if kind not in KINDS:
                 near = did_you_mean(kind, KINDS)
@@ -76,9 +83,7 @@ class Optimization:
                 raise RnnZooError(f"optimizer_args has {name!r}, which the setting {setting} is for")
         _check_arguments("optimizer_args", given, kind_of)
         if self.schedule in SCHEDULES:
-            kind_of = {"one_cycle": OneCycleLR, "cosine": lr_scheduler.CosineAnnealingLR, "constant": LambdaLR}[
-                self.schedule
-            ]
+            kind_of = _ARGUMENTS_OF[self.schedule]
         else:
             kind_of = _find(self.schedule, lr_scheduler, (LRScheduler, ReduceLROnPlateau), "schedule", SCHEDULES)
         _check_arguments("schedule_args", self.schedule_args or {}, kind_of, _OURS)
@@ -86,7 +91,7 @@ class Optimization:
     @property
     def needs_steps(self) -> bool:
         """Whether the schedule has to know how many steps the run has."""
-        return self.schedule in ("one_cycle", "cosine") or 0 < self.warmup < 1
+        return (self.schedule in SCHEDULES and self.schedule != "constant") or 0 < self.warmup < 1
 
     # ---- what is trained
 
@@ -110,7 +115,7 @@ class Optimization:
     def groups(self, module: nn.Module) -> list[dict[str, Any]]:
         """The parameters that are trained, by learning rate and weight decay."""
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        depths = _depths(module)
+        depths = depths_of(module)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 rate = self.learning_rate * self.layer_decay ** depths[name]
@@ -199,6 +204,8 @@ class Optimization:
         try:
             if self.schedule == "constant":
                 return LambdaLR(optimizer, _constant)
+            if self.schedule == "slanted":
+                return LambdaLR(optimizer, partial(slanted, steps=steps, **arguments))
             if self.schedule == "cosine":
                 return lr_scheduler.CosineAnnealingLR(optimizer, **{"T_max": steps, **arguments})
             if self.schedule == "one_cycle":
@@ -209,12 +216,31 @@ class Optimization:
                 return OneCycleLR(optimizer, **given)
             kind = _find(self.schedule, lr_scheduler, (LRScheduler, ReduceLROnPlateau), "schedule", SCHEDULES)
             return kind(optimizer, **arguments)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ZeroDivisionError) as error:
             raise RnnZooError(f"schedule {self.schedule}: {error}") from error
 
 
 def _constant(step: int) -> float:
     return 1.0
+
+
+def slanted(step: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
+    """Howard & Ruder 2018, slanted triangular learning rates: the part of the highest rate at `step` of `steps`.
+
+    It falls to 1 / ratio at the end of the run. Theirs divides by cut (1 / cut_frac - 1), with cut rounded down, where
+    the steps that are left stand here: it would fall below zero in a short run.
+    """
+    cut = max(int(steps * cut_frac), 1)
+    p = step / cut if step < cut else 1 - (step - cut) / max(steps - cut, 1)
+    return (1 + p * (ratio - 1)) / ratio
+
+
+_ARGUMENTS_OF: dict[str, Any] = {
+    "one_cycle": OneCycleLR,
+    "slanted": slanted,
+    "cosine": lr_scheduler.CosineAnnealingLR,
+    "constant": LambdaLR,
+}
 
 
 def _find(name: str, module: Any, base: Any, setting: str, others: Sequence[str] = ()) -> Any:
@@ -232,7 +258,7 @@ def _find(name: str, module: Any, base: Any, setting: str, others: Sequence[str]
     return found
 
 
-def _check_arguments(setting: str, given: Mapping[str, Any], kind: type, others: Sequence[str] = ()) -> None:
+def _check_arguments(setting: str, given: Mapping[str, Any], kind: Any, others: Sequence[str] = ()) -> None:
     takes = inspect.signature(kind).parameters
     if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         return
@@ -243,7 +269,7 @@ def _check_arguments(setting: str, given: Mapping[str, Any], kind: type, others:
             raise RnnZooError(f"{setting} has {name!r}{near} {kind.__name__} takes: {', '.join(known)}")
 
 
-def _depths(module: nn.Module) -> dict[str, int]:
+def depths_of(module: nn.Module) -> dict[str, int]:
     """How many layers lie above each parameter: 0 for the head, one more for each layer below, the embedding's most."""
     from rnnzoo.models.blocks import BlockStack
     from rnnzoo.rnn import RNN
