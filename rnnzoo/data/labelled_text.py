@@ -1,0 +1,231 @@
+"""Texts with a label or several each, for classification."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnzoo.data.labels import LabelColumn, Labels
+from rnnzoo.data.streams import IGNORED
+from rnnzoo.data.text_examples import TextExamples, is_text, pick_column, shown
+from rnnzoo.description import Description
+from rnnzoo.errors import RnnZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TEXTS = ("text", "sentence", "content", "document", "article", "review", "body", "comment", "message")
+LABELS = ("label", "labels", "class", "category", "categories", "target", "sentiment", "topic", "tags")
+
+
+class LabelledTexts(NamedTuple):
+    """B texts of T tokens at most, of C classes.
+
+    `tokens`, (B, T) int64, 0 behind the end of a text, and `lengths`, (B,) int64, of each.
+    `labels`: (B,) int64, -100 where there is none; or, of several labels a text, (B, C) float32 of 0 and 1, NaN where
+    nothing is known.
+    `number`, (B,) int64: of each text in its part of the data.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    labels: Tensor
+    number: Tensor
+
+    def unanswered(self) -> "LabelledTexts":
+        """The same texts without their labels."""
+        several = self.labels.is_floating_point()
+        return self._replace(labels=torch.full_like(self.labels, torch.nan if several else IGNORED))
+
+
+class LabelledTextData(TextExamples):
+    """Texts to classify: any data set with a column of text and one of labels.
+
+    Labels are names of classes (a ClassLabel of `datasets`), whole numbers from any number on, texts, truth values, or
+    lists of these: then a text has any number of labels, also none. The classes are those of the training part.
+
+    Args:
+        dataset: "news", articles of the BBC by section, or "verses", those of the King James text by the part of the
+            Bible, split by chapter; or any that `TextExamples` reads.
+        text_column: with the text; by default what is called so, or the only column of text.
+        label_column: with the label or a list of labels; by default what is called so, or the only other column that
+            can be meant. To predict none is needed.
+        settings: those of `TextExamples`.
+
+    Raises:
+        RnnZooError: as `TextExamples`; a row without a text or a label, a label that was not seen in training, fewer
+            than two classes, with the number of the row.
+    """
+
+    provides: ClassVar[tuple[str, ...]] = (*TextExamples.provides, "classes", "labels")
+    bundled: ClassVar[dict[str, str]] = {"news": "rnnzoo.data.news:news", "verses": "rnnzoo.data.verses:verses"}
+
+    def __init__(
+        self, dataset: str = "news", *, text_column: str | None = None, label_column: str | None = None, **settings: Any
+    ) -> None:
+        super().__init__(dataset, **settings)
+        self.text_column, self.label_column = text_column, label_column
+        if dataset == "verses" and self.group_column is None:
+            self.group_column = "chapter"
+        self.labels = Labels([])
+        self._counts: list[int] = []
+        self._part, self._required, self._column = "train", True, LabelColumn(None)
+
+    # ---- columns
+
+    def columns(self, rows: "Dataset", required: bool) -> dict[str, str]:
+        answers = {*LABELS, self.label_column} if self.text_column is None else set()
+        aside = [name for name in rows.column_names if name in answers]
+        text = pick_column(rows.remove_columns(aside), self.text_column, "text_column", is_text, TEXTS, "text")
+        label = self._label_column(rows, text, required)
+        return {"text": text} if label is None else {"text": text, "label": label}
+
+    def _label_column(self, rows: "Dataset", text: str, required: bool) -> str | None:
+        left = [name for name in rows.column_names if name not in (text, self.group_column)]
+        found = [name for name in left if LabelColumn(rows.features[name]).fits]
+        if self.label_column is not None:
+            if self.label_column in found:
+                return self.label_column
+            if self.label_column in left and required:
+                kind = shown(rows.features[self.label_column])
+                raise RnnZooError(f"label_column={self.label_column!r} must hold labels, but its type is {kind}")
+            missing = f"label_column={self.label_column!r} is not among the columns"
+            missing += f"{did_you_mean(self.label_column, left)} {', '.join(rows.column_names)}"
+        else:
+            named = [name for name in LABELS if name in found]
+            if named or len(found) == 1:
+                return (named or found)[0]
+            missing = f"no column holds labels: the columns are {', '.join(rows.column_names)}"
+            if found:
+                missing = f"label_column must be given: {', '.join(found)} may all be labels"
+        if not required:
+            return None
+        raise RnnZooError(missing if self._part == "train" else f"the {self._part} part has no labels: {missing}")
+
+    # ---- labels
+
+    def texts(self, rows: Mapping[str, list[Any]]) -> Iterable[str]:
+        return (text for text in rows["text"] if text)
+
+    def learn(self, rows: Iterator[dict[str, list[Any]]]) -> None:
+        self._look_at("train", required=True)
+        counts: Counter[str] = Counter()
+        several, first = self._column.several, 0
+        for batch in rows:
+            for k, value in enumerate(batch["label"], first):
+                counts.update(self._label(value, k) or [])
+            first += len(batch["label"])
+        if len(counts) < 2:
+            there = f"the only one is {next(iter(counts))!r}" if counts else "there is none"
+            raise RnnZooError(f"dataset={self.dataset!r}: training needs two classes or more, but {there}")
+        names = [name for name in self._column.names or sorted(counts, key=_order) if name in counts]
+        self.labels, self._counts = Labels(names, several), [counts[name] for name in names]
+
+    def recall(self, description: Description) -> None:
+        if description.labels is None:
+            raise RnnZooError(f"checkpoint={self.checkpoint!r} knows no labels: it is of no classifier")
+        self.labels = Labels(description.labels, bool(description.more.get("several_labels")))
+        self._counts = list(description.more.get("label_counts", ()))
+
+    def describe_more(self) -> dict[str, Any]:
+        more = {"label_counts": self._counts, "max_length": self.max_length}
+        if self.labels.several:
+            more["several_labels"] = True
+        return {"classes": len(self.labels), "labels": self.labels.names, "more": more}
+
+    def _label(self, value: Any, k: int) -> list[str] | None:
+        """The labels of row k of the part that is looked at; None where it may be without."""
+        with self._row(k):
+            row = self._column.read(value)
+            if row is None and self._required:
+                raise RnnZooError("has no label")
+        return row
+
+    def _ids(self, value: Any, k: int) -> list[int] | None:
+        row = self._label(value, k)
+        with self._row(k):
+            return None if row is None else self.labels.encode(row)
+
+    # ---- rows
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        for part in ("train", "validation", "test") if stage == "fit" else ():
+            self.encoded(part)  # what is wrong with the last row of the test part is known before hours of training
+
+    def _encode(self, part: str, rows: "Dataset") -> "Dataset":
+        _ = self.description  # reads the training part
+        self._look_at(part, required=self._stage != "predict" and part != "all")
+        return super()._encode(part, rows)
+
+    def _look_at(self, part: str, required: bool) -> None:
+        self._part, self._required = part, required
+        rows = self.rows(part)
+        label = self.columns(rows, required).get("label")
+        self._column = LabelColumn(None if label is None else rows.features[label])
+
+    @contextmanager
+    def _row(self, k: int) -> Iterator[None]:
+        """Says which row it is that "has" something: row k of the part that is looked at, as the data set counts."""
+        try:
+            yield
+        except RnnZooError as error:
+            indices = self.rows(self._part)._indices
+            row = k if indices is None else indices.column(0)[k].as_py()
+            of = f" of {self._part}" if len(self._load()) > 1 else ""
+            raise RnnZooError(f"dataset={self.dataset!r}: row {row:,}{of} (the first is row 0) {error}") from error
+
+    def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
+        for k, text in enumerate(rows["text"], first):
+            if text is None or not text.strip():
+                with self._row(k):
+                    raise RnnZooError("has no text" if text is None else "has an empty text")
+        columns: dict[str, list[Any]] = {"tokens": self.tokenizer.encode(rows["text"])}
+        for k, tokens in enumerate(columns["tokens"]):
+            if not tokens:
+                with self._row(first + k):
+                    raise RnnZooError(f"has a text without a token: {rows['text'][k]!r}")
+        given = rows.get("label", [None] * len(rows["text"]))
+        labels = [self._ids(value, k) for k, value in enumerate(given, first)]
+        if self.labels.several:
+            return {**columns, "labels": [ids or [] for ids in labels], "known": [ids is not None for ids in labels]}
+        return {**columns, "label": [IGNORED if ids is None else ids[0] for ids in labels]}
+
+    def collate(self, columns: dict[str, Any], number: np.ndarray) -> LabelledTexts:
+        lengths = torch.from_numpy(columns["length"].astype(np.int64))
+        if self.labels.several:
+            ids = columns["labels"]
+            labels = torch.zeros(len(number), len(self.labels))
+            rows = np.repeat(np.arange(len(ids)), ids.lengths)
+            inside = ids.padded(-1)
+            labels[torch.from_numpy(rows), inside[inside >= 0]] = 1.0
+            labels[torch.from_numpy(~columns["known"].astype(bool))] = torch.nan
+        else:
+            labels = torch.from_numpy(columns["label"].astype(np.int64))
+        return LabelledTexts(columns["tokens"].padded(), lengths, labels, torch.from_numpy(number))
+
+    # ---- beside it
+
+    def baselines(self) -> dict[str, float]:
+        """What TF-IDF with logistic regression reaches on the same split, by the name of the figure."""
+        from rnnzoo.data.baselines.tfidf import Texts, tfidf
+
+        made = {}
+        for part in ("train", "validation", "test"):
+            self._look_at(part, required=True)
+            texts: list[str] = []
+            labels: list[list[int]] = []
+            for batch in self._by_role(self.rows(part), required=True):
+                labels += [self._ids(value, k) or [] for k, value in enumerate(batch["label"], len(texts))]
+                texts += batch["text"]
+            made[part] = Texts(texts, labels)
+        return tfidf(made["train"], made["validation"], made["test"], len(self.labels), self.labels.several)
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Whole numbers by their value, anything else by its letters."""
+    return (int(name), "") if name.lstrip("-").isdecimal() else (0, name)
