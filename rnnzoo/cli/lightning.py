@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 from dataclasses import fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,9 @@ class ZooCLI(LightningCLI):
         if resumed and "tokenizer" in typed_settings(self.given, "data"):
             check_tokenizer(init["tokenizer"], content, path)
         if resumed:  # a run that was fine-tuned: what it took from elsewhere is in its own checkpoint
-            for part in (settings, init):
-                if part.get("pretrained"):
-                    part["pretrained"] = None
+            for part, name in product((settings, init), ("pretrained", "embeddings")):
+                if part.get(name):
+                    part[name] = None
         target = "pretrained" if not resumed else "checkpoint" if "checkpoint" in init else "vocabulary"
         own = typed_settings(self.given, "data")
         fixed = target in own if resumed else init.get("vocabulary") or {"tokenizer", "pretrained"} & own
@@ -169,7 +170,7 @@ class ZooCLI(LightningCLI):
             )
         saved = content["hyper_parameters"] or (content["rnnzoo"].get("model") or {}).get("init_args") or {}
         if not same:  # of another task: its layers alone
-            shared = {field.name for field in fields(Layers)}
+            shared = {*(field.name for field in fields(Layers)), *weights.OF_WEIGHTS}
             saved = {name: value for name, value in saved.items() if name in shared}
         may_change: frozenset[str] = getattr(kind, "may_change", frozenset())
         if argument == "model.pretrained":

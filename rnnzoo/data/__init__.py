@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "CharTextData": "rnnzoo.data.text",
     "Examples": "rnnzoo.data.examples",
+    "LabelledTextData": "rnnzoo.data.labelled_text",
+    "LabelledTexts": "rnnzoo.data.labelled_text",
     "LongMemoryData": "rnnzoo.data.long_memory",
     "PairBatch": "rnnzoo.data.pairs",
     "SequenceBatch": "rnnzoo.data.examples",
@@ -26,6 +28,8 @@ _HOME = {
 __all__ = [
     "CharTextData",
     "Examples",
+    "LabelledTextData",
+    "LabelledTexts",
     "LongMemoryData",
     "PairBatch",
     "SequenceBatch",
@@ -43,6 +47,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rnnzoo.data.examples import Examples, SequenceBatch
+    from rnnzoo.data.labelled_text import LabelledTextData, LabelledTexts
     from rnnzoo.data.long_memory import LongMemoryData
     from rnnzoo.data.pairs import PairBatch
     from rnnzoo.data.series import SeriesData

@@ -153,6 +153,10 @@ class LabelledTextData(TextExamples):
     # ---- rows
 
     def setup(self, stage: str | None = None) -> None:
+        if stage == "fit" and self.baseline:
+            from rnnzoo.data.baselines.tfidf import check_installed
+
+            check_installed()
         super().setup(stage)
         for part in ("train", "validation", "test") if stage == "fit" else ():
             self.encoded(part)  # what is wrong with the last row of the test part is known before hours of training
@@ -214,6 +218,7 @@ class LabelledTextData(TextExamples):
         """What TF-IDF with logistic regression reaches on the same split, by the name of the figure."""
         from rnnzoo.data.baselines.tfidf import Texts, tfidf
 
+        _ = self.description  # the labels
         made = {}
         for part in ("train", "validation", "test"):
             self._look_at(part, required=True)

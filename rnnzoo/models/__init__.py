@@ -8,6 +8,7 @@ from rnnzoo.models.pooling import Pooling
 from rnnzoo.models.regular import regular
 from rnnzoo.models.sequence_model import SequenceModel
 from rnnzoo.models.tagging_model import TaggingModel
+from rnnzoo.models.text_model import TextModel
 from rnnzoo.models.token_model import TokenModel
 from rnnzoo.models.word_characters import WordCharacters
 
@@ -19,6 +20,7 @@ __all__ = [
     "Pooling",
     "SequenceModel",
     "TaggingModel",
+    "TextModel",
     "TokenModel",
     "WordCharacters",
     "regular",

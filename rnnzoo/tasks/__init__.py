@@ -8,6 +8,7 @@ from rnnzoo.tasks.sequence_to_sequence import SequenceToSequence
 from rnnzoo.tasks.sequences import SequenceTask
 from rnnzoo.tasks.settings import Settings
 from rnnzoo.tasks.tagging import Tagger
+from rnnzoo.tasks.text_classification import TextClassifier
 
 __all__ = [
     "Forecaster",
@@ -18,6 +19,7 @@ __all__ = [
     "Settings",
     "Tagger",
     "Task",
+    "TextClassifier",
     "load",
     "load_task",
     "read_checkpoint",

@@ -22,11 +22,13 @@ from rnnzoo.description import Description, described
 from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.models.blocks import BlockStack
 from rnnzoo.models.regular import regular
+from rnnzoo.models.word_vectors import read_word_vectors, start_embedding
 from rnnzoo.rnn import RNN
 from rnnzoo.tasks import pretrained as weights
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.means import ExactMean
 from rnnzoo.tasks.settings import Settings
+from rnnzoo.training.messages import say
 from rnnzoo.training.predictions import table_columns
 from rnnzoo.training.progress import digits
 from rnnzoo.training.unfreezing import GradualUnfreezing
@@ -63,6 +65,8 @@ class Task(LightningModule):
     Args:
         description: of the data; what a data module has as ``description``, given by the command line.
         pretrained: a checkpoint whose weights to start from, those that fit.
+        embeddings: vectors of words that the embedding of tokens starts from: a text file of word2vec's or GloVe's
+            format, or a model of transformers, a folder or a name on the hub.
         settings: of the recurrent layers and their training, `rnnzoo.tasks.Settings`.
 
     Raises:
@@ -92,7 +96,14 @@ class Task(LightningModule):
     )
     may_differ: ClassVar[frozenset[str]] = frozenset()  # beside those, from a checkpoint that is only started from
 
-    def __init__(self, description: Description | None = None, *, pretrained: str | None = None, **settings: Any):
+    def __init__(
+        self,
+        description: Description | None = None,
+        *,
+        pretrained: str | None = None,
+        embeddings: str | None = None,
+        **settings: Any,
+    ):
         super().__init__()
         older = self.older_description
         if older is not None and older in settings:
@@ -108,8 +119,8 @@ class Task(LightningModule):
         self.settings = Settings(**settings)
         self.description = described(description, self.older_description)
         self.description.require(self.needs, type(self).__name__)
-        self.pretrained = pretrained
-        self.save_hyperparameters(ignore=["pretrained", "rnn_args"])
+        self.pretrained, self.embeddings = pretrained, embeddings
+        self.save_hyperparameters(ignore=["pretrained", "embeddings", "rnn_args"])
         self.hparams.pop(older or "", None)
         self.hparams.update({**self.settings.values(), "description": self.description.to_json()})
         self._hparams_initial = copy.deepcopy(self.hparams)
@@ -231,11 +242,19 @@ class Task(LightningModule):
         self.settings.freeze_(self)
 
     def start_from_pretrained(self) -> None:
-        """Loads the weights of the checkpoint `pretrained`, if there is one, once the model is made.
+        """Loads `embeddings`, and then the weights of the checkpoint `pretrained`, once the model is made.
 
         Raises:
-            RnnZooError: it cannot be read, or was made with other settings.
+            RnnZooError: one of them cannot be read, or was made with other settings.
         """
+        vectors, self.embeddings = self.embeddings, None
+        if vectors is not None:
+            embedding = next(
+                (self.get_parameter(name) for name in self.by_token if name in dict(self.named_parameters())), None
+            )
+            if embedding is None or self.description.vocabulary is None:
+                raise RnnZooError(f"embeddings={vectors!r} has no effect: {type(self).__name__} embeds no tokens")
+            say(start_embedding(embedding, read_word_vectors(vectors, self.description.vocabulary), vectors))
         path, self.pretrained = self.pretrained, None
         if path is not None:
             weights.load_into(self, path)
@@ -294,8 +313,8 @@ class Task(LightningModule):
     def test_step(self, batch: Any, index: int) -> None:
         self.evaluate(batch, "test")
 
-    def evaluate(self, batch: Any, stage: str) -> None:
-        """Adds a batch to the figures of `stage`, "val" or "test"."""
+    def evaluate(self, batch: Any, stage: str) -> Judged:
+        """Adds a batch to the figures of `stage`, "val" or "test"; what was said of it."""
         judged = self.judge(batch, stage)
         for name, value in {"loss": judged.loss, **judged.means}.items():
             mean, count = value if isinstance(value, tuple) else (value, judged.count)
@@ -305,6 +324,7 @@ class Task(LightningModule):
                 self.figures[f"{stage}_{name}"].update(*judged.answers)
         for name in ("loss", *self.means, *self._own):
             self.log(f"{stage}_{name}", self.figures[f"{stage}_{name}"], prog_bar=stage == "val", on_epoch=True)
+        return judged
 
     def train_loss(self, mean: Tensor, count: Tensor) -> Tensor:
         """The loss to return from a training step, with its weight among the processes'; logs the mean over all items.

@@ -13,6 +13,7 @@ from rnnzoo.training.messages import say
 if TYPE_CHECKING:
     from rnnzoo.tasks.base import Task
 
+OF_WEIGHTS = ("embedding_size",)  # settings beside those of the layers that weights of any task must agree in
 _SHOWN = 6
 
 
@@ -28,7 +29,7 @@ def load_into(task: "Task", path: str) -> None:
     saved = content["hyper_parameters"]
     mine: dict[str, Any] = {name: value for name, value in task.hparams.items() if name != "description"}
     if task_name(task) != content["rnnzoo"]["task"]:  # of another task the layers alone must be alike
-        mine = {name: value for name, value in mine.items() if name in task.settings.values()}
+        mine = {name: value for name, value in mine.items() if name in (*task.settings.values(), *OF_WEIGHTS)}
     wrong = contradictions(saved, mine, task.may_change | task.may_differ)
     if wrong:
         raise RnnZooError(f"pretrained {path!r} was made with other settings: {'; '.join(wrong)}")

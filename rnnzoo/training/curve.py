@@ -80,7 +80,7 @@ def draw_run(folder: Path) -> Path | None:
     if not shown:
         return None
     record = read_record(folder)
-    figure, axes = _figure(len(shown))
+    figure, axes = new_figure(len(shown))
     best = best_step(metrics, record)
     for panel, ax in zip(shown, axes, strict=True):
         for name, series in panel.series.items():
@@ -129,7 +129,7 @@ def draw_runs(runs: Mapping[str, Series], metric: str, axis: str, path: Path) ->
     """
     from matplotlib import colormaps
 
-    figure, (ax,) = _figure(1, (7.0, 4.5))
+    figure, (ax,) = new_figure(1, (7.0, 4.5))
     colours = colormaps["tab10" if len(runs) <= 10 else "turbo"]
     for k, (label, series) in enumerate(runs.items()):
         colour = colours(k) if len(runs) <= 10 else colours(k / (len(runs) - 1))
@@ -144,7 +144,7 @@ def draw_runs(runs: Mapping[str, Series], metric: str, axis: str, path: Path) ->
 # ---- matplotlib, by its objects alone: pyplot's global state belongs to the user
 
 
-def _figure(count: int, panel: tuple[float, float] = _PANEL) -> "tuple[Figure, list[Axes]]":
+def new_figure(count: int, panel: tuple[float, float] = _PANEL) -> "tuple[Figure, list[Axes]]":
     """A figure of so many panels, at most three in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -36,10 +36,9 @@ def tfidf(train: Texts, validation: Texts, test: Texts, classes: int, several: b
     Raises:
         RnnZooError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.metrics import accuracy_score, f1_score
-    except ImportError as error:
-        raise RnnZooError("data.baseline needs scikit-learn: pip install 'rnnzoo[text]'") from error
+    check_installed()
+    from sklearn.metrics import accuracy_score, f1_score
+
     targets = [_target(part, classes, several) for part in (train, validation, test)]
     models = {NAME: _fit(train.texts, targets[0], several, {}, {})}
     if sum(map(len, train.texts)) <= _MOST:
@@ -61,6 +60,14 @@ def tfidf(train: Texts, validation: Texts, test: Texts, classes: int, several: b
         figures["macro F1"] = f1_score(targets[2], found, average="macro", zero_division=0)
         made |= {f"{name}, {figure}": float(value) for figure, value in figures.items()}
     return made
+
+
+def check_installed() -> None:
+    """Raises RnnZooError where scikit-learn is not installed."""
+    try:
+        import sklearn.metrics  # noqa: F401
+    except ImportError as error:
+        raise RnnZooError("data.baseline needs scikit-learn: pip install 'rnnzoo[text]'") from error
 
 
 def _target(part: Texts, classes: int, several: bool) -> np.ndarray:

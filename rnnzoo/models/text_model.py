@@ -1,0 +1,60 @@
+"""Texts in, logits of their classes out."""
+
+from torch import Tensor, nn
+
+from rnnzoo import transforms
+from rnnzoo.models.pooling import Pooling
+from rnnzoo.models.regular import regular
+from rnnzoo.rnn import RNN
+
+
+class TextModel(nn.Module):
+    """An embedding, an RNN, a pooling over the steps and a head. What a cell takes besides x is `regular`.
+
+    The embedding and the RNN are called as those of a language model, `TokenModel`, so that they load from one; the
+    head is not.
+
+    Args:
+        rnn: batch_first; its input_size is the size of the embeddings.
+        vocabulary_size: V, the number of tokens.
+        classes: C, logits of a text.
+        pooling: of what the RNN says at each step: "last", "mean", "max", "concat" or "attention".
+        head_size: units of a hidden layer in the head; 0 for none.
+        dropout: on the embeddings, and before each layer of the head; in [0, 1).
+        weight_drop: on the recurrent weights; in [0, 1).
+
+    Raises:
+        RnnZooError: a pooling that there is not.
+    """
+
+    def __init__(
+        self,
+        rnn: RNN,
+        vocabulary_size: int,
+        classes: int,
+        *,
+        pooling: str = "max",
+        head_size: int = 0,
+        dropout: float = 0.0,
+        weight_drop: float = 0.0,
+    ):
+        super().__init__()
+        if weight_drop:
+            transforms.weight_drop(rnn, weight_drop)
+        self.rnn = rnn
+        self.embedding = nn.Embedding(vocabulary_size, rnn.input_size)
+        self.dropout = nn.Dropout(dropout)
+        halves = sum(cell.output_size for cell in rnn._cells[-1]) == rnn.output_size  # not behind connect="dense"
+        self.pooling = Pooling(pooling, rnn.output_size, rnn.bidirectional and halves)
+        size = self.pooling.output_size
+        hidden = [nn.Dropout(dropout), nn.Linear(size, head_size), nn.ReLU()] if head_size else []
+        self.head = nn.Sequential(*hidden, nn.Dropout(dropout), nn.Linear(head_size or size, classes))
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (B, C) of the texts `tokens` (B, T), of `lengths` (B,) int64 tokens each; what lies behind is unread.
+
+        Without `lengths` all have T.
+        """
+        x = self.dropout(self.embedding(tokens))
+        y, _ = self.rnn(x, lengths=lengths, **regular(self.rnn, x))
+        return self.head(self.pooling(y, lengths))
