@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.labels import LabelColumn, Labels
 from rnnzoo.data.streams import IGNORED
 from rnnzoo.data.text_examples import TextExamples, is_text, pick_column, shown
@@ -69,11 +70,12 @@ class LabelledTextData(TextExamples):
     ) -> None:
         super().__init__(dataset, **settings)
         self.text_column, self.label_column = text_column, label_column
-        if dataset == "verses" and self.group_column is None:
+        if isinstance(dataset, str) and dataset == "verses" and self.group_column is None:
             self.group_column = "chapter"
         self.labels = Labels([])
         self._counts: list[int] = []
-        self._part, self._required, self._column = "train", True, LabelColumn(None)
+        self._part, self._required, self._column = "", True, LabelColumn(None)
+        self._looked_at: tuple[str, bool] | None = None
 
     # ---- columns
 
@@ -104,14 +106,14 @@ class LabelledTextData(TextExamples):
                 missing = f"label_column must be given: {', '.join(found)} may all be labels"
         if not required:
             return None
-        raise RnnZooError(missing if self._part == "train" else f"the {self._part} part has no labels: {missing}")
+        raise RnnZooError(missing if self._part in ("", "train") else f"the {self._part} part has no labels: {missing}")
 
     # ---- labels
 
     def texts(self, rows: Mapping[str, list[Any]]) -> Iterable[str]:
         return (text for text in rows["text"] if text)
 
-    def learn(self, rows: Iterator[dict[str, list[Any]]]) -> None:
+    def learn(self, rows: Iterator[Mapping[str, list[Any]]]) -> None:
         self._look_at("train", required=True)
         counts: Counter[str] = Counter()
         several, first = self._column.several, 0
@@ -121,7 +123,7 @@ class LabelledTextData(TextExamples):
             first += len(batch["label"])
         if len(counts) < 2:
             there = f"the only one is {next(iter(counts))!r}" if counts else "there is none"
-            raise RnnZooError(f"dataset={self.dataset!r}: training needs two classes or more, but {there}")
+            raise RnnZooError(f"dataset={shown_dataset(self.dataset)}: training needs two classes or more, but {there}")
         names = [name for name in self._column.names or sorted(counts, key=_order) if name in counts]
         self.labels, self._counts = Labels(names, several), [counts[name] for name in names]
 
@@ -158,19 +160,22 @@ class LabelledTextData(TextExamples):
 
             check_installed()
         super().setup(stage)
-        for part in ("train", "validation", "test") if stage == "fit" else ():
+        for part in ("train", "validation", "test") if stage == "fit" and not self.streaming else ():
             self.encoded(part)  # what is wrong with the last row of the test part is known before hours of training
 
     def _encode(self, part: str, rows: "Dataset") -> "Dataset":
         _ = self.description  # reads the training part
-        self._look_at(part, required=self._stage != "predict" and part != "all")
+        self._look_at(part, required=not self.predicts and part != "all")
         return super()._encode(part, rows)
 
     def _look_at(self, part: str, required: bool) -> None:
-        self._part, self._required = part, required
-        rows = self.rows(part)
+        if self._looked_at == (part, required):
+            return
+        self._looked_at, self._part, self._required = None, part, required
+        rows = self.head(part)
         label = self.columns(rows, required).get("label")
         self._column = LabelColumn(None if label is None else rows.features[label])
+        self._looked_at = part, required
 
     @contextmanager
     def _row(self, k: int) -> Iterator[None]:
@@ -178,12 +183,16 @@ class LabelledTextData(TextExamples):
         try:
             yield
         except RnnZooError as error:
-            indices = self.rows(self._part)._indices
+            indices = None if self.streaming else self.rows(self._part)._indices
             row = k if indices is None else indices.column(0)[k].as_py()
-            of = f" of {self._part}" if len(self._load()) > 1 else ""
-            raise RnnZooError(f"dataset={self.dataset!r}: row {row:,}{of} (the first is row 0) {error}") from error
+            of = f" of {self._part}" if not self.streaming and len(self._load()) > 1 else ""
+            raise RnnZooError(
+                f"dataset={shown_dataset(self.dataset)}: row {row:,}{of} (the first is row 0) {error}"
+            ) from error
 
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
+        if self.streaming:
+            self._look_at("train", required=not self.predicts)
         for k, text in enumerate(rows["text"], first):
             if text is None or not text.strip():
                 with self._row(k):
@@ -198,6 +207,9 @@ class LabelledTextData(TextExamples):
         if self.labels.several:
             return {**columns, "labels": [ids or [] for ids in labels], "known": [ids is not None for ids in labels]}
         return {**columns, "label": [IGNORED if ids is None else ids[0] for ids in labels]}
+
+    def settings_of_encoding(self) -> Any:
+        return self._required  # what is kept of a prediction may lack labels
 
     def collate(self, columns: dict[str, Any], number: np.ndarray) -> LabelledTexts:
         lengths = torch.from_numpy(columns["length"].astype(np.int64))

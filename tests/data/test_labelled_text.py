@@ -199,6 +199,47 @@ def test_labels_in_training_alone_are_enough_to_predict_and_too_few_to_evaluate(
     assert (batch.labels == -100).all()
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_streamed_rows_have_the_labels_of_the_same_rows(tmp_path, several):
+    path = tmp_path / "rows.parquet"
+    labels = [[["a"], ["b"], ["a", "b"]][k % 3] if several else "ab"[k % 2] for k in range(300)]
+    texts = [f"text number {k}" for k in range(300)]
+    Dataset.from_dict({"text": texts, "label": labels}).to_parquet(str(path))
+    data = LabelledTextData(str(path), batch_size=4, streaming=True)
+    data.setup("fit")
+    assert data.description.labels == ["a", "b"]
+    ids = {text: k for k, text in enumerate(data.tokenizer.vocabulary)}
+    seen = 0
+    for batch in data.train_dataloader():
+        for tokens, label in zip(batch.tokens, batch.labels, strict=True):
+            (k,) = [k for k in range(300) if ids.get(str(k)) == tokens[2]]
+            assert label.tolist() == ([float(name in labels[k]) for name in "ab"] if several else "ab".index(labels[k]))
+            seen += 1
+    assert 200 < seen < 280
+    Dataset.from_dict({"text": texts, "label": [*labels[:-30], *[None] * 30]}).to_parquet(str(path))
+    with pytest.raises(RnnZooError, match="has no label"):
+        LabelledTextData(str(path), batch_size=4, streaming=True, split=(0.98, 0.01, 0.01)).setup("fit")
+
+
+def test_what_is_kept_of_a_prediction_is_no_evaluation(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b"])})
+    labels = [0, 1] * (COUNT // 2)
+    dataset = saved(tmp_path, {"text": TEXTS, "label": labels}, features)
+    without = saved(tmp_path, {"text": TEXTS, "label": [-1] * COUNT}, features, "without")
+    names = LabelledTextData(dataset, batch_size=4).description
+    for stage in ("predict", "test"):
+        data = LabelledTextData(without, batch_size=4)
+        data._tokenizer = LabelledTextData(dataset, batch_size=4).tokenizer
+        data.recall(names)
+        data._description = names
+        data.setup(stage)
+        if stage == "predict":
+            assert (next(iter(data.predict_dataloader())).labels == -100).all()
+            continue
+        with pytest.raises(RnnZooError, match="has no label"):
+            data.test_dataloader()
+
+
 def test_verses_are_split_by_chapter():
     data = LabelledTextData("verses")
     chapters = {part: set(data.rows(part)["chapter"]) for part in ("train", "validation", "test")}
