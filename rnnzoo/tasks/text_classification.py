@@ -238,13 +238,7 @@ class TextClassifier(Task):
         Raises:
             RnnZooError: no text, an empty one, something else, or a description without a tokenizer.
         """
-        texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        if not texts:
-            raise RnnZooError("there are no texts to predict for")
-        for k, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                what = "is empty" if isinstance(text, str) else f"must be a text, not a {type(text).__name__}"
-                raise RnnZooError(f"text {k} {what}")
+        texts = _texts(inputs)
         if self._tokenizer is None:
             self._tokenizer = tokenizer_of(self.description)
         most = self.description.more.get("max_length")
@@ -271,9 +265,8 @@ class TextClassifier(Task):
         Raises:
             RnnZooError: as `batch_of`.
         """
-        texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        _ = self.batch_of(texts[:1])  # what is wrong with none of them
-        order = sorted(range(len(texts)), key=lambda k: len(texts[k]) if isinstance(texts[k], str) else 0)
+        texts = _texts(inputs)
+        order = sorted(range(len(texts)), key=lambda k: len(texts[k]))
         frames = []
         for first in range(0, len(order), _AT_ONCE):
             own = order[first : first + _AT_ONCE]
@@ -283,6 +276,17 @@ class TextClassifier(Task):
     def reached(self, metrics: Mapping[str, float]) -> list[str]:
         found = {f"test_{name}": f"held-out {said}" for name, said in _NAMES.items() if f"test_{name}" in metrics}
         return [f"{said}: {digits(metrics[name])}" for name, said in found.items()]
+
+
+def _texts(inputs: str | Sequence[str]) -> list[str]:
+    texts = [inputs] if isinstance(inputs, str) else list(inputs)
+    if not texts:
+        raise RnnZooError("there are no texts to predict for")
+    for k, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            what = "is empty" if isinstance(text, str) else f"must be a text, not a {type(text).__name__}"
+            raise RnnZooError(f"text {k} {what}")
+    return texts
 
 
 def owner(checkpoint: str | Path | None) -> Path | None:
