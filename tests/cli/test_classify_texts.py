@@ -190,6 +190,7 @@ def test_sizes_that_contradict_a_language_model_are_one_line(zoo, lm_run, tmp_pa
     assert "embedding_size is 9 but the checkpoint has 8" in said
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_say_what_one_does(tmp_path):
     data = [f"--data.dataset={reviews(tmp_path / 'reviews.csv', 80)}", "--data.label_column=kind"]
     options = ["--trainer.max_epochs=3", "--model.dropout=0", "--trainer.accelerator=cpu", "--model.kernel=reference"]
