@@ -7,6 +7,8 @@ from rnnzoo.models.pooling import Pooling
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
 
+_SPREAD = 0.1  # of embeddings at the start: 1, torch's, drowns what a word that occurs a few times has learned
+
 
 class TextModel(nn.Module):
     """An embedding, an RNN, a pooling over the steps and a head. What a cell takes besides x is `regular`.
@@ -43,6 +45,7 @@ class TextModel(nn.Module):
             transforms.weight_drop(rnn, weight_drop)
         self.rnn = rnn
         self.embedding = nn.Embedding(vocabulary_size, rnn.input_size)
+        nn.init.normal_(self.embedding.weight, std=_SPREAD)
         self.dropout = nn.Dropout(dropout)
         halves = sum(cell.output_size for cell in rnn._cells[-1]) == rnn.output_size  # not behind connect="dense"
         self.pooling = Pooling(pooling, rnn.output_size, rnn.bidirectional and halves)

@@ -50,8 +50,8 @@ def test_a_run_says_what_it_reached_beside_the_linear_model_and_draws_who_was_ta
             figures[name] = float(value)
     assert figures["held-out accuracy"] > 0.6
     assert 0 < figures["held-out macro F1"] <= 1
-    assert figures["TF-IDF with logistic regression, accuracy"] > 0.6
-    assert figures["tuned TF-IDF with logistic regression, macro F1"] > 0.6
+    assert figures["TF-IDF with logistic regression: accuracy"] > 0.6
+    assert figures["tuned TF-IDF with logistic regression: macro F1"] > 0.6
     assert "Tokenizing" not in run.answer.err
     folder = run.checkpoint.parent.parent
     assert {"confusion.png", "curve.png", "config.yaml", "metrics.csv"} <= {path.name for path in folder.iterdir()}

@@ -279,10 +279,10 @@ def test_a_linear_model_on_counts_of_words_stands_beside(tmp_path):
     optimizer.step(closure)
     said = (torch.from_numpy(z) @ w.T + b).argmax(1)
     accuracy = (said == torch.tensor(test["label"])).double().mean().item()
-    assert figures["TF-IDF with logistic regression, accuracy"] == pytest.approx(accuracy)
+    assert figures["TF-IDF with logistic regression: accuracy"] == pytest.approx(accuracy)
     assert 1 / 3 < accuracy < 1
     assert [*figures] == [
-        f"{tuned}TF-IDF with logistic regression, {figure}"
+        f"{tuned}TF-IDF with logistic regression: {figure}"
         for tuned in ("", "tuned ")
         for figure in ("accuracy", "macro F1")
     ]
@@ -293,8 +293,8 @@ def test_the_linear_model_of_several_labels(tmp_path):
     texts = [" ".join([*names, "and", "so", "on"]) for names in labels]
     data = LabelledTextData(saved(tmp_path, {"text": texts, "label": labels}), batch_size=4)
     figures = data.baselines()
-    assert figures["TF-IDF with logistic regression, subset accuracy"] == 1
-    assert figures["TF-IDF with logistic regression, micro F1"] == 1
+    assert figures["TF-IDF with logistic regression: subset accuracy"] == 1
+    assert figures["TF-IDF with logistic regression: micro F1"] == 1
 
 
 def test_without_scikit_learn_it_is_one_line(monkeypatch, tmp_path):

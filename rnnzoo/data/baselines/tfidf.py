@@ -58,7 +58,7 @@ def tfidf(train: Texts, validation: Texts, test: Texts, classes: int, several: b
                 "micro F1": f1_score(targets[2], found, average="micro", zero_division=0),
             }
         figures["macro F1"] = f1_score(targets[2], found, average="macro", zero_division=0)
-        made |= {f"{name}, {figure}": float(value) for figure, value in figures.items()}
+        made |= {f"{name}: {figure}": float(value) for figure, value in figures.items()}
     return made
 
 
