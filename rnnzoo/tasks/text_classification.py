@@ -99,6 +99,8 @@ class TextClassifier(Task):
             dropout=self.settings.dropout,
             weight_drop=weight_drop,
         )
+        last = f"model.head.{len(self.model.head) - 1}"
+        self.by_label = (f"{last}.weight", f"{last}.bias")  # type: ignore[misc]  # where they are, head_size says
         self.start_from_pretrained()
 
     def _weights(self, given: str | Sequence[float] | None) -> Tensor:

@@ -13,7 +13,7 @@ from rnnzoo import Description, RnnZooError
 from rnnzoo.data import LabelledTexts
 from rnnzoo.data.tokenizers import train as train_tokenizer
 from rnnzoo.models.pooling import POOLINGS
-from rnnzoo.tasks import TextClassifier, load_task
+from rnnzoo.tasks import LanguageModel, TextClassifier, load_task
 from rnnzoo.training.confusion import ConfusionCounts, draw_confusion
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
@@ -163,7 +163,7 @@ def test_figures_are_those_of_scikit_learn():
     rows, labels = rows_of(*draw.integers(1, 9, 40)), draw.integers(0, 3, 40)
     model = task()
     with torch.no_grad():
-        model.model.head[-1].weight.mul_(20)  # so that all classes are said
+        model.model.head[-1].weight.mul_(300)  # so that all classes are said
     batches = [batch_of(rows[k : k + 16], labels[k : k + 16]) for k in (0, 16, 32)]
     said = torch.cat([model(b.tokens, b.lengths).argmax(-1) for b in batches]).numpy()
     figures = figures_of(model, batches)
@@ -181,7 +181,7 @@ def test_figures_of_several_labels_are_those_of_scikit_learn():
     rows, labels = rows_of(*draw.integers(1, 9, 30)), draw.integers(0, 2, (30, 3))
     model = task(SEVERAL)
     with torch.no_grad():
-        model.model.head[-1].weight.mul_(20)
+        model.model.head[-1].weight.mul_(300)
     batches = [batch_of(rows[k : k + 16], labels[k : k + 16].astype(np.float32)) for k in (0, 16)]
     said = torch.cat([(model(b.tokens, b.lengths) > 0).long() for b in batches]).numpy()
     figures = figures_of(model, batches)
@@ -304,3 +304,38 @@ def test_counts_add_up_over_batches_and_the_picture_has_them(tmp_path):
 
     with Image.open(tmp_path / "c.png") as picture:
         assert min(picture.size) > 400
+
+
+def written(model, path) -> str:
+    trainer = Trainer(**QUIET, max_steps=0, enable_checkpointing=False)
+    trainer.fit(model, DataLoader([batch_of(rows_of(4, 2), [0, 1])], batch_size=None))
+    trainer.save_checkpoint(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("dropped", [(0.5, 0.0), (0.0, 0.5)])
+def test_layers_come_from_a_language_model_whether_it_or_this_drops_weights(tmp_path, dropped, capsys):
+    characters = Description(vocabulary=["x", *TOKENIZER.vocabulary[3:]])
+    other = LanguageModel(characters, embedding_size=5, hidden_size=6, weight_drop=dropped[0], schedule="constant")
+    path = written(other, tmp_path / "language.ckpt")
+    model = task(weight_drop=dropped[1], pretrained=path)
+    capsys.readouterr()
+    for k, token in enumerate(TOKENIZER.vocabulary):
+        row = other.model.embedding.weight[characters.vocabulary.index(token)] if k > 2 else None
+        if row is not None:
+            torch.testing.assert_close(model.model.embedding.weight[k].float(), row)
+    for mine, theirs in zip(model.rnn._cells[0], other.rnn._cells[0], strict=True):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            torch.testing.assert_close(getattr(mine, name).float(), getattr(theirs.eval(), name))
+
+
+def test_a_classifier_of_other_labels_gives_all_but_the_rows_of_its_labels(tmp_path, capsys):
+    other = task(head_size=4)
+    path = written(other.float(), tmp_path / "other.ckpt")
+    for labels, same in ((["x", "y", "z"], False), (LABELS, True)):
+        about = Description(vocabulary=TOKENIZER.vocabulary, classes=3, labels=labels)
+        torch.manual_seed(1)
+        model = TextClassifier(about, embedding_size=5, hidden_size=6, head_size=4, pretrained=path)
+        assert torch.equal(model.model.head[1].weight, other.model.head[1].weight)
+        assert torch.equal(model.model.head[-1].weight, other.model.head[-1].weight) == same
+        assert ("model.head.4" in capsys.readouterr().out) != same
