@@ -84,8 +84,8 @@ def test_padding_and_neighbours_change_neither_answers_nor_gradients(cell, bidir
 def test_a_text_is_embedded_read_pooled_and_judged_by_a_linear_head():
     model = task(bidirectional=True, pooling="max")
     (row,) = rows_of(6)
-    x = model.model.embedding.weight[torch.tensor(row)][None]
-    y, _ = model.rnn(x)
+    with torch.no_grad():
+        y, _ = model.rnn(model.model.embedding.weight[torch.tensor(row)][None])
     best = [max(float(y[0, t, h]) for t in range(6)) for h in range(12)]
     weight, bias = model.model.head[-1].weight, model.model.head[-1].bias
     expected = [sum(w * b for w, b in zip(weight[c].tolist(), best, strict=True)) + float(bias[c]) for c in range(3)]
@@ -163,7 +163,8 @@ def test_figures_are_those_of_scikit_learn():
     rows, labels = rows_of(*draw.integers(1, 9, 40)), draw.integers(0, 3, 40)
     model = task()
     with torch.no_grad():
-        model.model.head[-1].weight.mul_(300)  # so that all classes are said
+        model.model.embedding.weight.mul_(20)  # so that all classes are said
+        model.model.head[-1].weight.mul_(20)
     batches = [batch_of(rows[k : k + 16], labels[k : k + 16]) for k in (0, 16, 32)]
     said = torch.cat([model(b.tokens, b.lengths).argmax(-1) for b in batches]).numpy()
     figures = figures_of(model, batches)
@@ -181,7 +182,8 @@ def test_figures_of_several_labels_are_those_of_scikit_learn():
     rows, labels = rows_of(*draw.integers(1, 9, 30)), draw.integers(0, 2, (30, 3))
     model = task(SEVERAL)
     with torch.no_grad():
-        model.model.head[-1].weight.mul_(300)
+        model.model.embedding.weight.mul_(20)
+        model.model.head[-1].weight.mul_(20)
     batches = [batch_of(rows[k : k + 16], labels[k : k + 16].astype(np.float32)) for k in (0, 16)]
     said = torch.cat([(model(b.tokens, b.lengths) > 0).long() for b in batches]).numpy()
     figures = figures_of(model, batches)
