@@ -313,8 +313,8 @@ class Task(LightningModule):
     def test_step(self, batch: Any, index: int) -> None:
         self.evaluate(batch, "test")
 
-    def evaluate(self, batch: Any, stage: str) -> Judged:
-        """Adds a batch to the figures of `stage`, "val" or "test"; what was said of it."""
+    def evaluate(self, batch: Any, stage: str) -> None:
+        """Adds a batch to the figures of `stage`, "val" or "test"."""
         judged = self.judge(batch, stage)
         for name, value in {"loss": judged.loss, **judged.means}.items():
             mean, count = value if isinstance(value, tuple) else (value, judged.count)
@@ -324,7 +324,6 @@ class Task(LightningModule):
                 self.figures[f"{stage}_{name}"].update(*judged.answers)
         for name in ("loss", *self.means, *self._own):
             self.log(f"{stage}_{name}", self.figures[f"{stage}_{name}"], prog_bar=stage == "val", on_epoch=True)
-        return judged
 
     def train_loss(self, mean: Tensor, count: Tensor) -> Tensor:
         """The loss to return from a training step, with its weight among the processes'; logs the mean over all items.

@@ -159,6 +159,9 @@ class TextClassifier(Task):
         mean = each.sum() / count.clamp(min=1)
         if train:
             return Judged(mean, count)
+        if stage == "test" and self.confusion is not None:
+            said = y >= 0 if self.several else F.one_hot(y.argmax(-1), self.classes)
+            self.confusion.update(said, labels if self.several else F.one_hot(labels, self.classes))
         return Judged(mean, count, answers=(y.sigmoid() if self.several else y, labels))
 
     def _check(self, labels: Tensor) -> None:
@@ -170,16 +173,6 @@ class TextClassifier(Task):
             its = f"labels of {wide} classes, several a text" if labels.dim() == 2 else f"the label {wide - 1}"
             mine = f"{self.classes} classes, {'several' if self.several else 'one'} a text"
             raise RnnZooError(f"the batch has {its}, but the head has {mine}")
-
-    def evaluate(self, batch: LabelledTexts, stage: str) -> Judged:
-        judged = super().evaluate(batch, stage)
-        if stage == "test" and self.confusion is not None and judged.answers is not None:
-            said, labels = judged.answers
-            if self.several:
-                self.confusion.update(said >= 0.5, labels)
-            else:
-                self.confusion.update(*(F.one_hot(ids, self.classes) for ids in (said.argmax(-1), labels)))
-        return judged
 
     def on_test_epoch_start(self) -> None:
         if self.confusion is not None:
