@@ -1,10 +1,11 @@
 """Pairs of texts, a source and its target: for translation, spelling to sound, and the like."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from rnnzoo.data.handed import shown
 from rnnzoo.data.pairs import PairBatch, PairTokenizer, collated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SHARED = "shared"
 SEPARATOR = "\x1e"  # of the references of a source, in one column
+_TRAINED_ON = 100_000  # targets of a stream
 _REFERENCES = "(references)"  # a column of rows whose sources were put together
 _USUAL = {"source": ("source", "src", "input"), "target": ("target", "tgt", "output")}
 
@@ -137,7 +139,8 @@ class TextPairData(TextExamples):
         elif name not in KINDS:
             self._target = read_tokenizer(name, "target_tokenizer")
         else:
-            texts = (text for batch in chain([first], rows) for text in batch["target"] if isinstance(text, str))
+            targets = (text for batch in chain([first], rows) for text in batch["target"] if isinstance(text, str))
+            texts = islice(targets, _TRAINED_ON if self.streaming else None)
             size = self.target_vocabulary_size
             self._target = train(name, texts, size, min_count=self.min_count, lowercase=self.lowercase)
 
@@ -191,11 +194,12 @@ class TextPairData(TextExamples):
         return collated(self.pair, columns, number, columns["text"].tolist(), references)
 
     def baselines(self) -> dict[str, float]:
-        """What copying the source would reach on the test part, by the figures of a translation.
-
-        Raises:
-            RnnZooError: the figures are not those of a translation.
-        """
+        """What copying the source would reach on the test part, by the figures of a translation."""
+        if self.several_targets:
+            rank_zero_warn(
+                "baseline=true has no effect with several_targets=true: copying the source is no answer there"
+            )
+            return {}
         from rnnzoo.tasks.text_figures import translation_scores
 
         rows = self.rows("test")

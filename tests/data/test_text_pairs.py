@@ -179,6 +179,22 @@ def test_what_is_predicted_needs_no_target(table, tmp_path):
     assert sum(len(batch.texts) for batch in data.predict_dataloader()) == len(ROWS)
 
 
+@pytest.mark.parametrize("target", ["shared", "characters"])
+def test_streamed_pairs_are_those_of_the_file(table, target):
+    path = table("pairs.jsonl")
+    data = TextPairData(path, streaming=True, target_tokenizer=target, split=(0.6, 0.2, 0.2), batch_size=4)
+    found = [pair for part in ("train", "validation", "test") for pair in all_pairs(data, part)]
+    assert sorted(found) == sorted(ROWS)
+    whole = TextPairData(
+        path, target_tokenizer=target, train_split="train", validation_split="train", test_split="train"
+    )
+    batch = next(iter(data.loader("train", training=False)))
+    for k, text in enumerate(batch.texts):
+        (source,) = data.pair.sources([text])
+        assert batch.source[k, : batch.lengths[k] - 1].tolist() == source.tokens
+    assert set(data.description.target_vocabulary) <= set(whole.description.target_vocabulary)
+
+
 def test_translations_are_split_by_chapter():
     data = TextPairData("translation", split=(0.8, 0.1, 0.1))
     chapters = [set(data.rows(part)["chapter"]) for part in ("train", "validation", "test")]
@@ -195,6 +211,14 @@ def test_copying_the_source_is_scored_as_sacrebleu_does(table):
     test = data.rows("test")
     expected = sacrebleu.corpus_bleu(test["en"], [test["de"]]).score
     assert data.baselines()["BLEU of copying the source"] == pytest.approx(expected)
+
+
+def test_what_has_no_effect_is_said_and_what_cannot_go_together_is_refused(table):
+    data = TextPairData(table(), several_targets=True)
+    with pytest.warns(UserWarning, match="baseline=true has no effect with several_targets=true"):
+        assert data.baselines() == {}
+    with pytest.raises(RnnZooError, match="several_targets=true puts rows together"):
+        TextPairData(table(), several_targets=True, streaming=True)
 
 
 def test_a_row_without_a_text_is_one_line_with_its_number():
