@@ -56,15 +56,15 @@ def log_probabilities(decoded: Decoded, ids: Tensor | None, extra: int = 0) -> T
 def token_losses(
     decoded: Decoded, targets: Tensor, ids: Tensor | None, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Of every target token -ln p, and the loss to be minimised, each (B, T), in nats.
+    """Of every target token -ln p, and the loss to be minimised, each (B, T) or (N,), in nats.
 
     With `smoothing` ε the loss is (1 - ε) (-ln p) + ε times the mean over the vocabulary of -ln softmax(logits)
     (Szegedy et al. 2016); what is copied is not smoothed.
 
     Args:
         decoded: what the decoder says at the steps before the targets.
-        targets: (B, T), below V or copied; where they are negative, both are 0.
-        ids: (B, S), the target ids of the source's tokens; None where nothing is copied.
+        targets: (B, T) or (N,), below V or copied; where they are negative, both are 0.
+        ids: (B, S) or (N, S), the target ids of the source's tokens; None where nothing is copied.
         smoothing: in [0, 1).
     """
     logits = decoded.logits.float() if decoded.logits.dtype != torch.float64 else decoded.logits
@@ -75,7 +75,8 @@ def token_losses(
     log_p = logits.gather(-1, made[..., None])[..., 0] - total
     if decoded.gate is not None and decoded.weights is not None and ids is not None:
         gate = decoded.gate.to(logits.dtype)
-        same = ids[:, None, :] == targets[:, :, None]
+        here = ids if decoded.weights.dim() == 2 else ids[:, None]
+        same = here == targets[..., None]
         copied = (decoded.weights.to(logits.dtype) * same).sum(-1).clamp(min=torch.finfo(logits.dtype).tiny)
         log_p = (F.logsigmoid(gate) + log_p).masked_fill(targets >= V, -torch.inf)
         log_p = torch.logaddexp(log_p, F.logsigmoid(-gate) + copied.log())

@@ -204,19 +204,27 @@ class EncoderDecoder(nn.Module):
 
     # ---- the target
 
-    def forward(self, source: Tensor, target: Tensor, lengths: Tensor | None = None) -> Decoded:
+    def forward(
+        self, source: Tensor, target: Tensor, lengths: Tensor | None = None, where: Tensor | None = None
+    ) -> Decoded:
         """What is said of the token after each of `target`.
 
         Args:
             source: tokens (B, S).
             target: tokens (B, T), the first of which begins a target; those of V or more are copied ones.
             lengths: (B,) int64, of each source; S by default.
+            where: (B, T) bool: the N steps that are asked for, which are then given one behind the other, (N, ...);
+                all by default. Logits of what is only padding would take as long as the others.
         """
         memory, state = self.encode(source, lengths)
         x = self._embedded(target)
         if not self.stepwise:
             y, _ = self.decoder(x, state.hx, **regular(self.decoder, x))
             context, weights = (None, None) if self.attention is None else self._attend(self.attention, y, memory)
+            if where is not None:
+                x, y = x[where], y[where]
+                if context is not None and weights is not None:
+                    context, weights = context[where], weights[where]
             o, gate = self._combined(context, y), self._gate(context, y, x)
             return Decoded(self.head(self.dropout(o)), weights, gate)
         made = []
@@ -225,6 +233,8 @@ class EncoderDecoder(nn.Module):
             made.append(output)
         o = torch.stack([output.o for output in made], 1)
         rest = [_over_time(part) for part in list(zip(*made, strict=True))[1:]]
+        if where is not None:
+            o, rest = o[where], [None if part is None else part[where] for part in rest]
         return Decoded(self.head(self.dropout(o)), *rest)
 
     def step(self, token: Tensor, state: DecoderState, memory: Memory) -> tuple[Decoded, DecoderState]:

@@ -149,18 +149,18 @@ class SequenceToSequence(Task):
         targets = batch.targets
         if copies is None:  # what could only be copied is unknown
             targets = torch.where(targets < self.pair.size, targets, self.model.unknown)
-        decoded = self.model(batch.source, batch.begun, batch.lengths)
         there = targets >= 0
-        count = there.sum()
+        count, targets = there.sum(), targets[there]
+        if copies is not None:
+            copies = copies[there.nonzero()[:, 0]]
+        decoded = self.model(batch.source, batch.begun, batch.lengths, there)
         nats, smooth = token_losses(decoded, targets, copies, self.label_smoothing)
-        if stage == "train":
-            loss = smooth
-            if decoded.repeated is not None:
-                loss = loss + self.coverage * decoded.repeated.masked_fill(~there, 0.0)
-            return Judged(loss.sum() / count.clamp(min=1), count)
-        extra = 0 if copies is None else max(0, int(copies.max()) + 1 - self.pair.size)
-        right = (log_probabilities(decoded, copies, extra).argmax(-1) == targets) & there
         n = count.clamp(min=1)
+        if stage == "train":
+            loss = smooth if decoded.repeated is None else smooth + self.coverage * decoded.repeated
+            return Judged(loss.sum() / n, count)
+        extra = 0 if copies is None or not count else max(0, int(copies.max()) + 1 - self.pair.size)
+        right = log_probabilities(decoded, copies, extra).argmax(-1) == targets
         return Judged(nats.sum() / n, count, {"accuracy": right.sum() / n})
 
     def evaluate(self, batch: PairBatch, stage: str) -> None:

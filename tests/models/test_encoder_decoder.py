@@ -182,6 +182,17 @@ def test_any_cell_encodes_and_decodes_and_learns(cell):
         assert model.source_embedding.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_steps_that_are_asked_for_are_those_of_all(options):
+    model = make(**options)
+    source, target, lengths = batch()
+    where = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]], dtype=torch.bool)
+    for a, b in zip(model(source, target, lengths, where), model(source, target, lengths), strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b[where], rtol=1e-11, atol=1e-12)
+
+
 def test_a_state_like_the_encoders_goes_over_as_it_is():
     for cell in ("lstm", "gru", "lem", "slstm", "lru"):
         encoder, decoder = (RNN(cell, size, 5, 2) for size in (3, 4))
