@@ -6,6 +6,7 @@ from rnnzoo.tasks.imports.imported import Imported, import_model, write_checkpoi
 KINDS: dict[str, str] = {
     "fastai": "rnnzoo.tasks.imports.fastai:read_awd_lstm",
     "flair": "rnnzoo.tasks.imports.flair:read_language_model",
+    "g2p_en": "rnnzoo.tasks.imports.g2p_en:read_g2p_en",
     "mamba": "rnnzoo.tasks.imports.mamba:read_mamba",
     "recurrent_gemma": "rnnzoo.tasks.imports.recurrent_gemma:read_recurrent_gemma",
     "stanza": "rnnzoo.tasks.imports.stanza:read_character_model",

@@ -1,6 +1,7 @@
 """g2p-en's network (Park & Kim 2019): spelling to phones with stress, by a GRU that reads and one that writes."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from rnnzoo.data.tokenizers import TextTokenizer
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
+from rnnzoo.tasks.imports.imported import Imported, one_path
 from rnnzoo.tasks.sequence_to_sequence import SequenceToSequence
 
 FILE = "checkpoint20.npz"
@@ -25,6 +27,35 @@ PHONES = [
     *("UW", "UW0", "UW1", "UW2", "V", "W", "Y", "Z", "ZH"),
 ]
 _STEPS = 20  # that it writes at most
+
+
+_DATA = {
+    "class_path": "rnnzoo.data.TextPairData",
+    "init_args": {"dataset": "g2p_stress", "several_targets": True, "split": [0.9, 0.05, 0.05], "batch_size": 256},
+}
+_COMMANDS = (
+    "rnnzoo test --ckpt_path {checkpoint}",
+    "rnnzoo predict --ckpt_path {checkpoint} --data.dataset FILE --data.source_column word --data.predict_split all",
+    "rnnzoo fit --config configs/g2p_en.yaml --model.pretrained {checkpoint}",
+)
+
+
+def read_g2p_en(paths: Sequence[Path]) -> Imported:
+    """The network of g2p-en 2, to be tested and trained on the dictionary with the stress of its vowels.
+
+    Args:
+        paths: of the package's ``checkpoint20.npz``, or the folder that it lies in.
+
+    Raises:
+        RnnZooError: as `g2p_en_model`, or there are several paths.
+    """
+    task = g2p_en_model(one_path(paths, "g2p_en", f"the package's {FILE}"))
+    model = task.model
+    lines = [
+        f"g2p_en: a GRU of {model.encoder.hidden_size} units that reads spellings, one that writes phones",
+        f"{len(LETTERS)} letters and marks, {len(PHONES)} phones and marks",
+    ]
+    return Imported(task, lines, _DATA, _COMMANDS)
 
 
 def g2p_en_model(path: Path | str, **settings: Any) -> SequenceToSequence:
