@@ -181,8 +181,7 @@ class ZooCLI(LightningCLI):
             raise RnnZooError(f"the command line contradicts {argument} {path!r}: {'; '.join(wrong)}")
         fresh = {*(may_change if argument == "model.pretrained" else ()), "description"}  # what the data say
         for key, value in saved.items():
-            # the data give their description; as a dictionary it would be read as the arguments of its class
-            if key in settings and key not in typed and key not in fresh and key != "description":
+            if key in settings and key not in typed and key not in fresh:
                 settings[key] = value
 
     # ---- running

@@ -55,6 +55,9 @@ class LabelledTextData(TextExamples):
         text_column: with the text; by default what is called so, or the only column of text.
         label_column: with the label or a list of labels; by default what is called so, or the only other column that
             can be meant. To predict none is needed.
+        training_examples: rows of the training part that are drawn and trained on, to see what few labels are worth;
+            None for all.
+        training_seed: of that draw.
         settings: those of `TextExamples`.
 
     Raises:
@@ -66,10 +69,22 @@ class LabelledTextData(TextExamples):
     bundled: ClassVar[dict[str, str]] = {"news": "rnnzoo.data.news:news", "verses": "rnnzoo.data.verses:verses"}
 
     def __init__(
-        self, dataset: str = "news", *, text_column: str | None = None, label_column: str | None = None, **settings: Any
+        self,
+        dataset: str = "news",
+        *,
+        text_column: str | None = None,
+        label_column: str | None = None,
+        training_examples: int | None = None,
+        training_seed: int = 0,
+        **settings: Any,
     ) -> None:
         super().__init__(dataset, **settings)
         self.text_column, self.label_column = text_column, label_column
+        self.training_examples, self.training_seed = training_examples, training_seed
+        if training_examples is not None:
+            self.check_at_least(training_examples=2)
+            if self.streaming:
+                raise RnnZooError("training_examples are drawn from all rows: leave it out, or streaming=true")
         if isinstance(dataset, str) and dataset == "verses" and self.group_column is None:
             self.group_column = "chapter"
         self.labels = Labels([])
@@ -153,6 +168,17 @@ class LabelledTextData(TextExamples):
             return None if row is None else self.labels.encode(row)
 
     # ---- rows
+
+    def rows(self, part: str = "all") -> "Dataset":
+        fresh = part != "all" and "train" not in self._parts and self.training_examples is not None
+        rows = super().rows(part)
+        if fresh:
+            whole, count = self._parts["train"], int(self.training_examples or 0)
+            if count > len(whole):
+                raise RnnZooError(f"training_examples={count:,} is more than the {len(whole):,} rows of training")
+            drawn = np.random.default_rng(self.training_seed).choice(len(whole), count, replace=False)
+            self._parts["train"] = whole.select(np.sort(drawn))
+        return self._parts[part] if fresh else rows
 
     def setup(self, stage: str | None = None) -> None:
         if stage == "fit" and self.baseline:

@@ -42,7 +42,8 @@ class TokenTextData(TextExamples):
     `rnnzoo.data.streamed_tokens`; an epoch is then about as long as its rows are.
 
     Args:
-        dataset: "kjv", of rnnzoo[text]; or as of `rnnzoo.data.TextExamples`, or a text file.
+        dataset: "kjv", or "news", articles of the BBC, of rnnzoo[text]; or as of `rnnzoo.data.TextExamples`, or a text
+            file.
         text_column: the column with the text; it need not be named where one alone holds text. A null is an
             empty text.
         sequence_length: tokens of each stream in a batch.
@@ -58,7 +59,7 @@ class TokenTextData(TextExamples):
         RnnZooError: for whatever is wrong with a setting or the text, where it is first used.
     """
 
-    bundled: ClassVar[dict[str, str]] = {"kjv": "rnnzoo.data.verses:verses"}
+    bundled: ClassVar[dict[str, str]] = {"kjv": "rnnzoo.data.verses:verses", "news": "rnnzoo.data.news:news"}
     named: ClassVar[str] = "tokens"
 
     def __init__(

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from rnnzoo import transforms
+from rnnzoo.models.dropouts import LockedDropout, WordDropout, check_probability
 from rnnzoo.models.pooling import Pooling
 from rnnzoo.models.regular import regular
 from rnnzoo.rnn import RNN
@@ -23,10 +24,12 @@ class TextModel(nn.Module):
         pooling: of what the RNN says at each step: "last", "mean", "max", "concat" or "attention".
         head_size: units of a hidden layer in the head; 0 for none.
         dropout: on the embeddings, and before each layer of the head; in [0, 1).
+        embedding_dropout: of whole words, at all their places (Gal & Ghahramani 2016); in [0, 1).
+        locked_dropout: whether dropout on the embeddings zeroes the same units at all steps of a text.
         weight_drop: on the recurrent weights; in [0, 1).
 
     Raises:
-        RnnZooError: a pooling that there is not.
+        RnnZooError: a pooling that there is not, or a probability out of range.
     """
 
     def __init__(
@@ -38,15 +41,20 @@ class TextModel(nn.Module):
         pooling: str = "max",
         head_size: int = 0,
         dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        locked_dropout: bool = False,
         weight_drop: float = 0.0,
     ):
         super().__init__()
         if weight_drop:
             transforms.weight_drop(rnn, weight_drop)
         self.rnn = rnn
-        self.embedding = nn.Embedding(vocabulary_size, rnn.input_size)
+        p = check_probability("embedding_dropout", embedding_dropout)
+        self.embedding: nn.Embedding = (
+            WordDropout(vocabulary_size, rnn.input_size, p=p) if p else nn.Embedding(vocabulary_size, rnn.input_size)
+        )
         nn.init.normal_(self.embedding.weight, std=_SPREAD)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = (LockedDropout if locked_dropout else nn.Dropout)(dropout)
         halves = sum(cell.output_size for cell in rnn._cells[-1]) == rnn.output_size  # not behind connect="dense"
         self.pooling = Pooling(pooling, rnn.output_size, rnn.bidirectional and halves)
         size = self.pooling.output_size

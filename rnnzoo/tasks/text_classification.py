@@ -49,6 +49,7 @@ class TextClassifier(Task):
         embedding_size: features of a token's embedding.
         pooling: of what the RNN says at each token: "last", "mean", "max", "concat" or "attention".
         head_size: units of a hidden layer in the head; 0 for none.
+        embedding_dropout: of whole words, at all their places; in [0, 1).
         weight_drop: on the recurrent weights, the same for a whole text (Merity et al. 2018); in [0, 1).
         label_smoothing: part of the target that is spread over all classes (Szegedy et al. 2016); in [0, 1).
         class_weights: of the classes in the training loss: a number for each, or "balanced", by which all classes
@@ -60,7 +61,7 @@ class TextClassifier(Task):
     """
 
     needs = ("vocabulary", "classes")
-    may_change = Task.may_change | {"label_smoothing", "class_weights"}
+    may_change = Task.may_change | {"label_smoothing", "class_weights", "embedding_dropout", "locked_dropout"}
     example_config = "configs/text_classification.yaml"
     prediction_order: ClassVar = ("example",)
     class_weights: Tensor
@@ -72,6 +73,7 @@ class TextClassifier(Task):
         embedding_size: int = 128,
         pooling: str = "max",
         head_size: int = 0,
+        embedding_dropout: float = 0.0,
         weight_drop: float = 0.0,
         label_smoothing: float = 0.0,
         class_weights: str | list[float] | None = None,
@@ -97,6 +99,8 @@ class TextClassifier(Task):
             pooling=pooling,
             head_size=head_size,
             dropout=self.settings.dropout,
+            embedding_dropout=embedding_dropout,
+            locked_dropout=self.settings.locked_dropout,
             weight_drop=weight_drop,
         )
         last = f"model.head.{len(self.model.head) - 1}"

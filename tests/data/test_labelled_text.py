@@ -9,7 +9,7 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 
 from rnnzoo import RnnZooError
-from rnnzoo.data import LabelledTextData
+from rnnzoo.data import LabelledTextData, TokenTextData
 
 COUNT = 20
 TEXTS = [f"text number {k}" for k in range(COUNT)]
@@ -246,6 +246,31 @@ def test_verses_are_split_by_chapter():
     assert not chapters["train"] & chapters["test"]
     assert not chapters["train"] & chapters["validation"]
     assert sum(map(len, chapters.values())) == 1189
+
+
+def test_a_language_model_of_the_same_split_reads_the_training_texts_alone():
+    """With the same fractions and seed, so that a classifier may start from it."""
+    for name, labelled in (("kjv", "verses"), ("news", "news")):
+        texts, data = TokenTextData(name, split=(0.8, 0.1, 0.1), split_seed=0), LabelledTextData(labelled)
+        for part in ("train", "validation", "test"):
+            assert texts.rows(part)["text"] == data.rows(part)["text"]
+
+
+def test_few_labels_are_drawn_from_the_training_part_by_a_seed_of_their_own(tmp_path):
+    labels = [k % 2 for k in range(COUNT)]
+    whole = made(tmp_path, labels)
+    drawn = [
+        made(tmp_path, labels, training_examples=5, training_seed=seed).rows("train")["text"] for seed in (0, 0, 1)
+    ]
+    assert len(drawn[0]) == 5
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert set(drawn[0]) | set(drawn[2]) <= set(whole.rows("train")["text"])
+    few = made(tmp_path, labels, training_examples=5)
+    for part in ("test", "validation"):
+        assert few.rows(part)["text"] == whole.rows(part)["text"]
+    assert len(few.encoded("train")) == 5
+    with pytest.raises(RnnZooError, match="training_examples=13 is more than the 12 rows of training"):
+        made(tmp_path, labels, training_examples=13).rows("train")
 
 
 def test_a_linear_model_on_counts_of_words_stands_beside(tmp_path):

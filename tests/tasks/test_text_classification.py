@@ -103,6 +103,19 @@ def test_a_hidden_layer_in_the_head():
     torch.testing.assert_close(model.model.head(pooled), hidden @ second.weight.T + second.bias)
 
 
+def test_words_are_dropped_everywhere_and_units_at_all_steps():
+    model = task(embedding_dropout=0.5, dropout=0.5, locked_dropout=True).train()
+    tokens = torch.tensor([[3, 4, 5, 3, 4, 5, 6, 7]]).expand(4, -1)
+    x = model.model.dropout(model.model.embedding(tokens))
+    assert torch.equal(x[:, 0] == 0, x[:, 3] == 0)  # the same word
+    units = (x != 0).any(1)  # of a text
+    for t in range(8):
+        assert not x[:, t].any() or torch.equal(x[:, t] != 0, units)
+    assert not units.all()
+    evaluated = task(embedding_dropout=0.5, dropout=0.5, locked_dropout=True)
+    assert torch.equal(evaluated(tokens), task()(tokens))
+
+
 def softmax(row):
     total = sum(math.exp(v) for v in row)
     return [math.exp(v) / total for v in row]
