@@ -1,11 +1,12 @@
 """How much memory an epoch of short texts takes that are streamed from Parquet files, for more and more of them.
 
-    python benchmarks/streaming_memory.py [TEXTS ...]     # by default 100,000 and 1,000,000
+    python benchmarks/streaming_memory.py [--train] [TEXTS ...]     # by default 100,000 and 1,000,000
 
-Writes a data set of so many texts of two labels in a hub's layout, and trains a small classifier on all of them by
-``rnnzoo fit``, once with ``--data.streaming true`` and once without, where they are tokenized to the disk first. Prints
-the most memory that the process had: in all, and what of it is its own and not a file's that is mapped into it, which
-the system takes back when it is short of memory.
+Writes a data set of so many texts of two labels in a hub's layout, and reads all training batches of an epoch in a
+process of its own, once with ``streaming=True`` and once without, where the texts are tokenized to the disk first; or,
+with ``--train``, trains a small classifier on them by ``rnnzoo fit``. Prints the most memory that the process had: in
+all, and what of it is its own and not a file's that is mapped into it, which the system takes back when it is short of
+memory.
 """
 
 import os
@@ -22,12 +23,20 @@ import pyarrow.parquet as pq
 
 CONFIG = Path(__file__).parents[1] / "configs" / "text_classification.yaml"
 SHARD = 100_000
+DATA = {"text_column": "text", "label_column": "label", "batch_size": 512, "vocabulary_size": 1000, "max_length": 32}
 SETTINGS = [
-    *("--data.text_column=text", "--data.label_column=label", "--data.batch_size=512", "--data.vocabulary_size=1000"),
-    *("--data.crop=null", "--data.max_length=32", "--data.validation_split=test", "--data.min_count=1"),
+    *(f"--data.{name}={value}" for name, value in DATA.items()),
+    *("--data.crop=null", "--data.validation_split=test", "--data.min_count=1"),
     *("--model.embedding_size=8", "--model.hidden_size=8", "--model.num_layers=1", "--model.bidirectional=false"),
     *("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false"),
 ]
+READ = f"""
+import sys
+from rnnzoo.data import LabelledTextData
+data = LabelledTextData(sys.argv[1], streaming=sys.argv[2] == "True", validation_split="test", **{DATA})
+texts = sum(len(batch.lengths) for batch in data.train_dataloader())
+assert texts == int(sys.argv[3]), texts
+"""
 
 
 def write(folder: Path, texts: int) -> None:
@@ -74,8 +83,9 @@ def peak(command: list[str], cwd: Path) -> tuple[float, float, float]:
 
 
 def main() -> None:
+    train, numbers = "--train" in sys.argv, [int(a.replace(",", "")) for a in sys.argv[1:] if a != "--train"]
     print(f"{'texts':>12} {'streaming':>10} {'MiB':>7} {'own MiB':>8} {'seconds':>8}")
-    for texts in [int(a.replace(",", "")) for a in sys.argv[1:]] or [100_000, 1_000_000]:
+    for texts in numbers or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as made:
             data = Path(made) / "data"
             data.mkdir()
@@ -83,6 +93,8 @@ def main() -> None:
             for streaming in (True, False):
                 given = [f"--data.dataset={data}", f"--data.streaming={str(streaming).lower()}"]
                 command = [sys.executable, "-m", "rnnzoo", "fit", f"--config={CONFIG}", *SETTINGS, *given]
+                if not train:
+                    command = [sys.executable, "-c", READ, str(data), str(streaming), str(texts)]
                 whole, own, seconds = peak(command, Path(made))
                 print(f"{texts:>12,} {streaming!s:>10} {whole:>7.0f} {own:>8.0f} {seconds:>8.1f}", flush=True)
 
