@@ -1,6 +1,7 @@
 """What makes logits, and losses, of a language model's outputs: a linear head, or an adaptive softmax."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +51,20 @@ class AdaptiveHead(nn.Module):
         """-ln p of the targets (N,) after y (N, H); 0 where there is none."""
         there = targets != IGNORED
         if there.all():
-            return -self.softmax(y, targets).output
-        nats = y.new_zeros(len(y))
-        return nats.masked_scatter(there, -self.softmax(y[there], targets[there]).output.to(nats.dtype))
+            nats = -self.softmax(y, targets).output
+        else:
+            nats = y.new_zeros(len(y))
+            if there.any():
+                nats = nats.masked_scatter(there, -self.softmax(y[there], targets[there]).output.to(nats.dtype))
+        return nats + self._of_the_others(y, targets) if torch.is_grad_enabled() else nats
+
+    def _of_the_others(self, y: Tensor, targets: Tensor) -> Tensor:
+        """Zero, with a gradient of zero for what no target is in: each of several processes must have all of them."""
+        zero = y.sum() * 0
+        for (low, high), cluster in zip(pairwise(self.softmax.cutoffs), self.softmax.tail, strict=True):
+            if not ((targets >= low) & (targets < high)).any():
+                zero = zero + sum(p.sum() * 0 for p in cluster.parameters())
+        return zero if (targets >= 0).any() else zero + sum(p.sum() * 0 for p in self.softmax.head.parameters())
 
 
 class CappedLinear(nn.Linear):

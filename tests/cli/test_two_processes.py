@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, make_text, shell
+from command_line import CONFIGS, TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, make_text, shell
 from pyarrow import csv
 
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -52,10 +52,27 @@ def uneven_memory(tmp_path) -> list[str]:
     return ["--data.examples=[41,13,9]", "--data.batch_size=8", "--trainer.max_steps=12"]  # one in the last batch
 
 
+def uneven_words(tmp_path) -> list[str]:
+    (tmp_path / "words.txt").write_text(make_text(640, seed=0))
+    return ["--data.dataset=words.txt", "--data.split=[0.8,0.1,0.1]"]
+
+
+TINY_WORDS = [
+    *(f"--config={CONFIGS / 'word_lm.yaml'}", "--model.embedding_size=16", "--model.hidden_size=16"),
+    *("--model.adaptive_softmax=[5,17]", "--model.dropout=0", "--data.batch_size=4", "--data.sequence_length=16"),
+    *("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false"),
+]
+
+
 @pytest.mark.parametrize(
     ("tiny", "uneven"),
-    [(TINY_LM, uneven_text), (TINY_FORECASTER, uneven_series), (TINY_MEMORY, uneven_memory)],
-    ids=["text", "series", "memory"],
+    [
+        (TINY_LM, uneven_text),
+        (TINY_FORECASTER, uneven_series),
+        (TINY_MEMORY, uneven_memory),
+        (TINY_WORDS, uneven_words),
+    ],
+    ids=["text", "series", "memory", "words"],
 )
 def test_where_shares_are_uneven_two_processes_end_with_the_weights_and_losses_of_one(tmp_path, tiny, uneven):
     given = [*tiny, *uneven(tmp_path), "--model.schedule=constant", "--trainer.log_every_n_steps=1"]

@@ -180,6 +180,17 @@ def test_an_adaptive_head_has_the_probabilities_of_its_two_steps_written_out(mis
     torch.testing.assert_close(head_nats(head, y, targets, "sum").double(), each.sum())
 
 
+def test_every_weight_of_an_adaptive_head_has_a_gradient_whatever_the_targets_are():
+    torch.manual_seed(4)
+    for targets in (torch.tensor([0, 1, 2]), torch.tensor([0, -100, 9]), torch.full((3,), -100)):
+        head, y = AdaptiveHead(16, V, [3, 7]), torch.randn(3, 16, requires_grad=True)
+        head.nats(y, targets).sum().backward()
+        assert all(p.grad is not None for p in (y, *head.parameters()))
+        used = [bool((targets >= 0).any()), *(bool(((targets >= a) & (targets < a + 4)).any()) for a in (3, 7))]
+        parts = [head.softmax.head, *head.softmax.tail]
+        assert [any(p.grad.any() for p in part.parameters()) for part in parts] == used
+
+
 @pytest.mark.parametrize("cutoffs", [[0], [3, 3], [7, 3], [V - 1], [2, V]])
 def test_cutoffs_that_are_no_clusters_are_named(cutoffs):
     with pytest.raises(
