@@ -97,7 +97,7 @@ def _columns(data: TokenTextData, part: str, given: argparse.Namespace) -> list[
         (columns[k : k + given.length], columns[k + 1 : k + 1 + given.length].reshape(-1))
         for k in range(0, len(columns) - 1 - given.length, given.length)
     ]
-    return made[: given.steps] if part == "train" and given.steps else made
+    return made[: given.steps] if given.steps else made
 
 
 class ByTurns(Callback):
@@ -130,7 +130,7 @@ def measure(data: TokenTextData, given: argparse.Namespace, settings: dict[str, 
     clip = 0.25 if settings["optimizer"] == "SGD" else 1.0
     options: dict[str, Any] = {"accelerator": "cpu", "max_epochs": given.epochs, "gradient_clip_val": clip}
     if given.steps:
-        options["limit_train_batches"] = given.steps
+        options |= {"limit_train_batches": given.steps, "limit_val_batches": given.steps}
     rnnzoo.trainer("word_lm", callbacks=[turns], enable_progress_bar=False, **options).fit(model, data)
     return turns
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=35)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=0, help="of an epoch; 0 for all")
+    parser.add_argument("--steps", type=int, default=0, help="of an epoch and of validation; 0 for all")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
