@@ -92,6 +92,11 @@ class SequenceToSequence(Task):
         **settings: Any,
     ):
         super().__init__(description, **settings)
+        if self.settings.block is not None:
+            raise RnnZooError(
+                f"{type(self).__name__} takes no block={self.settings.block!r}: its decoder starts from the states of"
+                " its encoder's cells"
+            )
         if not 0 <= label_smoothing < 1:
             raise RnnZooError(f"label_smoothing must be in [0, 1), not {label_smoothing}")
         self.label_smoothing, self.coverage = label_smoothing, between("coverage", coverage, 0)

@@ -98,7 +98,7 @@ class Tagger(Task):
             "num_layers": 1,
             "dropout": 0.0,
         }
-        own |= {"bidirectional": True, "connect": None, "dilation": 1}
+        own |= {"bidirectional": True, "connect": None, "dilation": 1, "block": None, "block_args": None}
         if cell is not None:
             own |= {"cell": cell, "cell_args": None}
         return replace(self.settings, **own).rnn(at_least_one("character_size", size))

@@ -7,10 +7,11 @@ import torch
 
 from rnnzoo import RNN, RnnZooError
 from rnnzoo.data.streams import StreamBatch
+from rnnzoo.data.tokenizers import train
 from rnnzoo.description import Description
 from rnnzoo.models import TokenModel, regular
 from rnnzoo.models.blocks import BlockStack
-from rnnzoo.tasks import LanguageModel, Settings
+from rnnzoo.tasks import LanguageModel, SequenceTask, SequenceToSequence, Settings
 from rnnzoo.training.optimizers import _depths
 
 T, B, D, H, W, M = 7, 3, 4, 5, 3, 6
@@ -239,6 +240,25 @@ def test_what_does_not_go_together_is_one_line(settings, says):
         Settings(**settings).rnn(D)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_sequence_to_sequence_takes_none():
+    words = train("words", ["a b"])
+    about = {"vocabulary": words.vocabulary, "tokenizer": words.to_json()}
+    about |= {"target_vocabulary": words.vocabulary, "target_tokenizer": words.to_json()}
+    with pytest.raises(RnnZooError, match=r"SequenceToSequence takes no block='mamba': its decoder starts from"):
+        SequenceToSequence(Description(**about), cell="gru", block="mamba")
+
+
+@pytest.mark.parametrize("kind", ["mamba", "griffin"])
+def test_a_task_over_sequences_of_numbers_is_made_of_blocks_and_padding_has_no_effect(kind):
+    about = Description(input_size=3, classes=4, answers=1)
+    model = SequenceTask(about, cell="gru", hidden_size=H, num_layers=2, block=kind).eval()
+    x, lengths = torch.randn(B, T, 3), torch.tensor([T, 2, 5])
+    with torch.no_grad():
+        y = model.model(x, lengths)
+        for row, n in enumerate(lengths):
+            torch.testing.assert_close(y[row : row + 1], model.model(x[row : row + 1, :n]))
 
 
 def test_a_language_model_of_blocks_learns_and_says_what_it_is():
