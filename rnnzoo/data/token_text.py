@@ -174,6 +174,6 @@ class TokenTextData(TextExamples):
         spelling = test["spelled"][1:].sum(dtype=np.int64) * math.log(self.description.characters + 1)
         nats, characters = spelling - log_prob.sum(), test["characters"][1:].sum(dtype=np.int64)
         return {
-            "a Kneser-Ney trigram's perplexity": math.exp(-log_prob.mean()),
-            "its bits per character": nats / characters / math.log(2),
+            "modified Kneser-Ney trigram: perplexity": math.exp(-log_prob.mean()),
+            "modified Kneser-Ney trigram: bits per character": nats / characters / math.log(2),
         }

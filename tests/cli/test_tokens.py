@@ -35,7 +35,7 @@ def test_every_config_trains_on_ones_own_text(zoo, text_file, config):
 
 def test_the_baseline_stands_beside_and_the_checkpoint_alone_evaluates_predicts_and_writes(zoo, word_run, tmp_path):
     lines = word_run.out.splitlines()
-    beside = next(k for k, line in enumerate(lines) if line.startswith("a Kneser-Ney trigram's perplexity: "))
+    beside = next(k for k, line in enumerate(lines) if line.startswith("modified Kneser-Ney trigram: perplexity: "))
     assert lines[beside - 2].startswith("held-out perplexity: ")
     assert 2 < float(lines[beside].split()[-1]) < 30  # of 16 words that were drawn at random
     tested = zoo("test", "--ckpt_path", word_run.checkpoint)

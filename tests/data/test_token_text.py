@@ -190,3 +190,18 @@ def test_what_is_wrong_is_said_in_a_line(write, text_file):
             TokenTextData(**options).train_dataloader()
         assert said in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_a_saved_tokenizer_is_taken_as_it_is(text_file, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    saved = Tokenizer(models.WordLevel({"[UNK]": 0, "cat": 1, "the": 2}, unk_token="[UNK]"))
+    saved.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # line ends are no tokens of it
+    saved.save(str(tmp_path / "tokenizer.json"))
+    for name in (str(tmp_path / "tokenizer.json"), str(tmp_path)):
+        data = TokenTextData(text_file, tokenizer=name, batch_size=2)
+        assert data.description.vocabulary == ["[UNK]", "cat", "the"]
+        tokens, words = data.tokens("test"), data.text("test").split()
+        assert tokens["id"].tolist() == [{"cat": 1, "the": 2}.get(word, 0) for word in words]
+        assert tokens["spelled"].tolist() == [0 if word in ("cat", "the") else len(word) + 1 for word in words]
+        assert tokens["characters"].sum() == len(data.text("test").rstrip())
