@@ -12,7 +12,7 @@ from rnnzoo.description import Description
 from rnnzoo.models import TokenModel, regular
 from rnnzoo.models.blocks import BlockStack
 from rnnzoo.tasks import LanguageModel, SequenceTask, SequenceToSequence, Settings
-from rnnzoo.training.optimizers import _depths
+from rnnzoo.training.optimizers import depths_of
 
 T, B, D, H, W, M = 7, 3, 4, 5, 3, 6
 
@@ -282,7 +282,7 @@ def test_a_language_model_of_blocks_learns_and_says_what_it_is():
 def test_a_lower_block_learns_slower_with_layer_decay_and_is_frozen_by_its_name():
     settings = Settings(cell="gru", hidden_size=H, num_layers=2, block="mamba", layer_decay=0.5, freeze=["blocks.0"])
     model = TokenModel(settings.rnn(D), 11)
-    depths = _depths(model)
+    depths = depths_of(model)
     assert {depths[name] for name in depths if ".blocks.0." in name} == {2}
     assert {depths[name] for name in depths if ".blocks.1." in name} == {1}
     assert (depths["embedding.weight"], depths["head.weight"], depths["rnn.norm.weight"]) == (3, 0, 0)
