@@ -72,30 +72,49 @@ def read_rows(path: Path) -> list[Row]:
 def run(row: Row, seed: int, folder: Path) -> dict[str, Any]:
     """Runs the commands of a row with one seed, and returns what they reached.
 
+    A command without {seed} is the same for every seed, and is run once.
+
     Raises:
         SystemExit: one fails, or says no figure.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": str(row.threads), "PYTHONPATH": str(ROOT)}
     checkpoints: list[str] = []
-    start, out = time.perf_counter(), ""
+    seconds, out = 0.0, ""
     for k, command in enumerate(row.commands):
-        line = command.format(*checkpoints, seed=seed, folder=folder, config=ROOT / "configs")
+        own = folder if "{seed}" in command else folder.parent / "every seed"
+        line = command.format(*map(shlex.quote, checkpoints), seed=seed, folder=own, config=ROOT / "configs")
         print(f"{row.name}, seed {seed}: rnnzoo {line}", flush=True)
-        log = folder / f"{k}.log"
-        with log.open("w", encoding="utf-8") as file:
-            words = [sys.executable, "-m", "rnnzoo", *shlex.split(line)]
-            done = subprocess.run(words, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
-        out = log.read_text(encoding="utf-8")
-        if done.returncode:
-            raise SystemExit(f"{row.name}: the command failed with status {done.returncode}:\n{out[-2000:]}")
+        log = own / f"{k}.log"
+        done = log.with_suffix(".json")  # written once the command has ended well
+        before = json.loads(done.read_text(encoding="utf-8")) if own != folder and done.is_file() else {}
+        if before.get("line") != line:
+            before = {"line": line, "seconds": execute(row, line, log)}
+            write(done, json.dumps(before))
+        out, seconds = log.read_text(encoding="utf-8"), seconds + before["seconds"]
         found = re.findall(r"^checkpoint: (.+)$", out, re.MULTILINE)
-        checkpoints.append(str(folder / found[-1]) if found else "")
+        checkpoints.append(str(own / found[-1]) if found else "")
     return {
         "ours": figure(out, f"held-out {row.metric}: ", row.name),
         "beside": figure(out, f"{row.baseline}: ", row.name) if row.baseline else None,
-        "seconds": round(time.perf_counter() - start),
+        "seconds": round(seconds),
     }
+
+
+def execute(row: Row, line: str, log: Path) -> float:
+    """Runs a command in the folder of its log, and returns the seconds that it took.
+
+    Raises:
+        SystemExit: it fails.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": str(row.threads), "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "rnnzoo", *shlex.split(line)]
+    start = time.perf_counter()
+    with log.open("w", encoding="utf-8") as file:
+        ended = subprocess.run(words, cwd=log.parent, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    if ended.returncode:
+        out = log.read_text(encoding="utf-8")
+        raise SystemExit(f"{row.name}: the command failed with status {ended.returncode}:\n{out[-2000:]}")
+    return time.perf_counter() - start
 
 
 def figure(out: str, before: str, name: str) -> float:

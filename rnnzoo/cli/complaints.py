@@ -150,8 +150,9 @@ def _no_such_setting(path: str, setting: str, key: str) -> str:
     name = path.rpartition(".")[2]
     if name in _BASES and key:
         option = f"--{key}+=" if key == "trainer.callbacks" else f"--{key} "
-        classes = [cls.__name__ for cls in subclasses(import_class(path))]
-        those = ", ".join(classes) if len(classes) < 10 else f"{classes[0]} or another"
+        classes = list(subclasses(import_class(path)))
+        ours = [cls.__name__ for cls in classes if cls.__module__.startswith("rnnzoo.")] or [classes[0].__name__]
+        those = ", ".join(ours) + " or another" * (len(ours) < len(classes))
         return (
             f"{key}.{setting} is given, but no class that has it: give a --config, {option}CLASS before it,"
             f" or class_path in a config ({those})"

@@ -72,7 +72,7 @@ def overview(command: str) -> str:
 def overview_alone(command: str) -> str:
     """`overview`, and where to go from there: the configs that there are."""
     example = "--config configs/char_lm.yaml" if command == "fit" else "--ckpt_path RUN/checkpoints/best.ckpt"
-    configs = [line for path in sorted(shipped_configs()) for line in row(f"configs/{path.name}", first_comment(path))]
+    configs = [row(f"configs/{path.name}", first_comment(path), rows=1)[0] for path in sorted(shipped_configs())]
     lines = ["", "Configs that come with the package:", *configs] if command == "fit" else []
     return "\n".join(
         [overview(command), *lines, "", f"All settings and their values: rnnzoo {command} {example} --help"]
@@ -90,23 +90,23 @@ def columns() -> int:
     return min(max(shutil.get_terminal_size((100, 24)).columns, 80), 120)
 
 
-def row(left: str, meaning: str, ends: str = "") -> list[str]:
-    """An option with its meaning beside it, on one line or two; `ends` is always kept.
+def row(left: str, meaning: str, ends: str = "", rows: int = _ROWS) -> list[str]:
+    """An option with its meaning beside it, on `rows` lines at most; `ends` is always kept.
 
     A meaning that is longer is cut between two of its parts, or words, and ends in "…".
     """
     width = columns() - _LEFT
-    lines = _fitted(" ".join(meaning.split()).removesuffix("."), ends, width)
+    lines = _fitted(" ".join(meaning.split()).removesuffix("."), ends, width, rows)
     head = textwrap.shorten(f"  {left}", columns(), placeholder=" …") if len(left) > columns() - 2 else f"  {left}"
     if len(head) > _LEFT - 2:
         return [head, *(" " * _LEFT + line for line in lines)]
     return [head.ljust(_LEFT) + lines[0] if lines else head, *(" " * _LEFT + line for line in lines[1:])]
 
 
-def _fitted(meaning: str, ends: str, width: int) -> list[str]:
+def _fitted(meaning: str, ends: str, width: int, rows: int) -> list[str]:
     behind = f" {ends}" if ends else ""
     lines = textwrap.wrap(meaning + behind, width)
-    if len(lines) <= _ROWS:
+    if len(lines) <= rows:
         return lines
     words = meaning.split(" ")
     cuts = [
@@ -114,8 +114,8 @@ def _fitted(meaning: str, ends: str, width: int) -> list[str]:
         *range(len(words) - 1, 0, -1),
     ]
     shorter = (" ".join(words[:k]).rstrip(",;:.") + " …" + behind for k in cuts)
-    few = [wrapped for text in shorter if len(wrapped := textwrap.wrap(text, width)) <= _ROWS]
-    long = max(few, key=lambda lines: len(" ".join(lines)), default=lines[:_ROWS])
+    few = [wrapped for text in shorter if len(wrapped := textwrap.wrap(text, width)) <= rows]
+    long = max(few, key=lambda lines: len(" ".join(lines)), default=lines[:rows])
     return next((lines for lines in few if len(" ".join(lines)) > 0.7 * len(" ".join(long))), long)
 
 

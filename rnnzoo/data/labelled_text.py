@@ -88,6 +88,7 @@ class LabelledTextData(TextExamples):
         if isinstance(dataset, str) and dataset == "verses" and self.group_column is None:
             self.group_column = "chapter"
         self.labels = Labels([])
+        self._learned_from: str | None = None  # the column of the labels that are known
         self._counts: list[int] = []
         self._part, self._required, self._column = "", True, LabelColumn(None)
         self._looked_at: tuple[str, bool] | None = None
@@ -113,11 +114,13 @@ class LabelledTextData(TextExamples):
             missing = f"label_column={self.label_column!r} is not among the columns"
             missing += f"{did_you_mean(self.label_column, left)} {', '.join(rows.column_names)}"
         else:
-            named = [name for name in LABELS if name in found]
-            if named or len(found) == 1:
+            named = [name for name in (self._learned_from, *LABELS) if name in found]
+            if named or (len(found) == 1 and self._learned_from is None):
                 return (named or found)[0]
             missing = f"no column holds labels: the columns are {', '.join(rows.column_names)}"
-            if found:
+            if self._learned_from is not None:  # any other may be anything, an id for example
+                missing = f"{self._learned_from!r} is not among the columns {', '.join(rows.column_names)}"
+            elif found:
                 missing = f"label_column must be given: {', '.join(found)} may all be labels"
         if not required:
             return None
@@ -130,6 +133,7 @@ class LabelledTextData(TextExamples):
 
     def learn(self, rows: Iterator[Mapping[str, list[Any]]]) -> None:
         self._look_at("train", required=True)
+        self._learned_from = self.columns(self.head("train"), required=True)["label"]
         counts: Counter[str] = Counter()
         several, first = self._column.several, 0
         for batch in rows:
@@ -147,9 +151,10 @@ class LabelledTextData(TextExamples):
             raise RnnZooError(f"checkpoint={self.checkpoint!r} knows no labels: it is of no classifier")
         self.labels = Labels(description.labels, bool(description.more.get("several_labels")))
         self._counts = list(description.more.get("label_counts", ()))
+        self._learned_from = description.more.get("label_column", "label")
 
     def describe_more(self) -> dict[str, Any]:
-        more = {"label_counts": self._counts, "max_length": self.max_length}
+        more = {"label_counts": self._counts, "label_column": self._learned_from, "max_length": self.max_length}
         if self.labels.several:
             more["several_labels"] = True
         return {"classes": len(self.labels), "labels": self.labels.names, "more": more}

@@ -207,14 +207,12 @@ def _name_of_table(names: Any, model: str) -> str:
 def _from_hub(folder: Path, name: str) -> Path:
     if folder.is_dir():
         raise RnnZooError(f"embeddings {name!r}: the folder has none of {', '.join(_MODELS)}")
-    from huggingface_hub import hf_hub_download
-
-    from rnnzoo.data.sources import reason
+    from rnnzoo.data.hub import NotLoaded, file_from_hub
 
     why = ""
     for file in _MODELS:
         try:
-            return Path(hf_hub_download(name, file))
-        except Exception as error:  # the hub's client has a dozen kinds
-            why = why or reason(error)
-    raise RnnZooError(f"embeddings {name!r} is no file or folder here, and the HuggingFace hub has none ({why})")
+            return file_from_hub(name, file)
+        except NotLoaded as error:
+            why = why or str(error)
+    raise RnnZooError(f"embeddings {name!r} is no file or folder here; {why}")

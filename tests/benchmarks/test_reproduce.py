@@ -12,6 +12,7 @@ ROW = """
 - name: tiny
   task: the adding problem
   commands:
+    - check gru
     - fit --config {{config}}/long_memory.yaml --model.hidden_size 4 --data.length 5 --data.examples [64,32,32]
       --data.batch_size 16 --trainer.max_steps 2 --seed_everything {{seed}} --trainer.default_root_dir {{folder}}
   metric: mean squared error
@@ -36,10 +37,12 @@ def test_a_row_is_run_once_a_seed_goes_on_where_it_stopped_and_becomes_a_table(t
     assert list(one) == ["tiny/1"]
     second = reproduce(tmp_path)
     assert second.stdout.count("rnnzoo fit") == 1  # the other seed alone
+    common = tmp_path / "runs/tiny/every seed/0.log"  # of a command that is the same for every seed
+    assert common.stat().st_mtime < (tmp_path / "runs/tiny/1/1.log").stat().st_mtime
     both = json.loads((tmp_path / "results.json").read_text())
     assert both["tiny/1"] == one["tiny/1"]
     assert both["tiny/2"]["ours"] != both["tiny/1"]["ours"]
-    log = (tmp_path / "runs/tiny/2/0.log").read_text()
+    log = (tmp_path / "runs/tiny/2/1.log").read_text()
     assert f"held-out mean squared error: {both['tiny/2']['ours']}" in log
     mean = (both["tiny/1"]["ours"] + both["tiny/2"]["ours"]) / 2
     text = (tmp_path / "TABLE.md").read_text()

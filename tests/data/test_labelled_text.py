@@ -328,3 +328,21 @@ def test_without_scikit_learn_it_is_one_line(monkeypatch, tmp_path):
     for call in (data.baselines, lambda: data.setup("fit")):
         with pytest.raises(RnnZooError, match=r"data.baseline needs scikit-learn: pip install 'rnnzoo\[text\]'"):
             call()
+
+
+def test_an_id_is_no_label_of_a_part_without_labels(tmp_path):
+    columns = {"text": TEXTS, "id": list(range(COUNT))}
+    train = Dataset.from_dict({**columns, "stars": [k % 3 for k in range(COUNT)]})
+    DatasetDict({"train": train, "test": Dataset.from_dict(columns)}).save_to_disk(str(tmp_path / "parts"))
+    data = LabelledTextData(str(tmp_path / "parts"), label_column="stars", batch_size=4)
+    with pytest.raises(RnnZooError, match="the test part has no labels"):
+        data.test_dataloader()
+    found = Dataset.from_dict({"text": TEXTS, "stars": [k % 3 for k in range(COUNT)]})
+    DatasetDict({"train": found, "test": Dataset.from_dict(columns)}).save_to_disk(str(tmp_path / "found"))
+    data = LabelledTextData(str(tmp_path / "found"), batch_size=4)
+    assert data.description.labels == ["0", "1", "2"]
+    with pytest.raises(RnnZooError, match="the test part has no labels: 'stars' is not among the columns text, id"):
+        data.test_dataloader()
+    data = LabelledTextData(str(tmp_path / "found"), batch_size=4)
+    data.setup("predict")
+    assert {int(label) for batch in data.predict_dataloader() for label in batch.labels} == {-100}
