@@ -19,6 +19,15 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call is compiled: what stands around the layers is the same by every kernel, and each has tests of its own."""
+    from rnnzoo.kernels.fused.kernel import Fused
+
+    for question in ("why_not", "likely_why_not"):
+        monkeypatch.setattr(Fused, question, lambda self, work: "this test compiles nothing")
+
+
 def _why_no_compiler() -> str | None:
     from rnnzoo.kernels.fused.build import BuildError, compiler
 

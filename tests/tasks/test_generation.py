@@ -12,6 +12,8 @@ from rnnzoo.tasks import LanguageModel
 from rnnzoo.tasks.generation import sample
 from rnnzoo.tasks.written import Tokens, Written
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 LETTERS = list("abcd")
 TEXT = ["In the beginning God created the heaven (and the earth).\n", "And God said, Let there be light: naïve 日本.\n"]
 

@@ -12,6 +12,8 @@ from rnnzoo.data import TextPairData
 from rnnzoo.models.copying import log_probabilities
 from rnnzoo.tasks import SequenceToSequence
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 LETTERS = "abcdefgh"
 

@@ -14,6 +14,8 @@ from rnnzoo.data.words import TaggedBatch, whole_words
 from rnnzoo.description import Description
 from rnnzoo.tasks import Tagger
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 SENTENCES = [["Ben", "geldim"], ["Onlar", "eve", "geldiler", "mi", "?"], ["evde"], ["mi", "mi", "Ben"]]
 LABELS = ["O", "B-A", "I-A"]

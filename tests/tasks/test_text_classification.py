@@ -16,6 +16,8 @@ from rnnzoo.models.pooling import POOLINGS
 from rnnzoo.tasks import LanguageModel, TextClassifier, load_task
 from rnnzoo.training.confusion import ConfusionCounts, draw_confusion
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 TEXTS = ["a b c d e f g a b", "g f e", "c", "a a a a a b b b b c", "d e f g a"]
 TOKENIZER = train_tokenizer("words", TEXTS)

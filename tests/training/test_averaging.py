@@ -9,6 +9,8 @@ from torch.utils.data import DataLoader
 from rnnzoo import RnnZooError
 from rnnzoo.training.averaging import AverageOnceStalled
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 LOSSES = [5.0, 4.0, 4.5, 3.0, 3.9, 4.1, 3.5, 3.2]  # with a patience of 2, 4.1 is above the best of 5, 4 and 4.5
 STEPS = 3  # an epoch
 

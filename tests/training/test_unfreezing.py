@@ -8,6 +8,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from rnnzoo import Description, RnnZooError
 from rnnzoo.tasks import SequenceTask
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 TOKENS = Description(vocabulary=list("abcdefg"), classes=3, answers=1)
 STEPS = 3  # of an epoch
 QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}

@@ -12,6 +12,8 @@ from rnnzoo import RnnZooError, load
 from rnnzoo.tasks.imports import import_model, write_checkpoint
 from rnnzoo.tasks.imports.words import words_tokenizer
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 FILES = Path(__file__).parent / "files"
 CHARACTERS = [
     *(("flair", f"flair_{name}") for name in ("forward", "projected", "gru", "backward")),

@@ -10,6 +10,8 @@ from rnnzoo import RnnZooError, load
 from rnnzoo.data.tokenizers import train
 from rnnzoo.tasks.imports import import_model, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
 transformers = pytest.importorskip("transformers")
 TOKENS = 280
 TEXTS = ["In the beginning God created the heaven and the earth."] * 3
