@@ -83,6 +83,7 @@ def test_test_prints_each_figure_and_a_beam_may_change(run, zoo, monkeypatch):
         }
 
 
+@pytest.mark.slow
 def test_two_processes_reach_what_one_reaches(run, tmp_path):
     write_pairs(tmp_path / "pairs.tsv")
     given = ["--data.dataset=pairs.tsv", "--data.source_column=en", "--data.target_column=de"]
