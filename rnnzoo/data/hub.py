@@ -137,7 +137,7 @@ def _files_kept(name: str) -> Path | None:
 
     try:
         return Path(snapshot_download(name, repo_type="dataset", local_files_only=True))
-    except Exception:
+    except Exception:  # of a dozen kinds, all for files that are not there; the caller says why they are looked for
         return None
 
 

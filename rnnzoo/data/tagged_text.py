@@ -47,7 +47,7 @@ class TaggedTextData(TextExamples):
     """
 
     provides: ClassVar[tuple[str, ...]] = (*TextExamples.provides, "classes", "labels", "characters")
-    bundled = {"turkish": "rnnzoo.data.turkish:turkish"}  # noqa: RUF012
+    bundled: ClassVar[dict[str, str]] = {"turkish": "rnnzoo.data.turkish:turkish"}
     sequences: ClassVar[tuple[str, ...]] = ("tokens", "tags", "begins", "sizes")
     named = "sentences"
 

@@ -65,7 +65,7 @@ def tfidf(train: Texts, validation: Texts, test: Texts, classes: int, several: b
 def check_installed() -> None:
     """Raises RnnZooError where scikit-learn is not installed."""
     try:
-        import sklearn.metrics  # noqa: F401
+        import sklearn.metrics  # noqa: F401  # whether it is there, before hours of training
     except ImportError as error:
         raise RnnZooError("data.baseline needs scikit-learn: pip install 'rnnzoo[text]'") from error
 
