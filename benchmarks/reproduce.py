@@ -50,6 +50,7 @@ class Row:
         metric: as the last of them says it: "held-out METRIC: 0.95".
         baseline: what stands before the figure of the simple method; None where there is none.
         target: in words.
+        also: other figures that the last command says, in the same form.
         seeds: each is a run.
         threads: of each run.
     """
@@ -60,6 +61,7 @@ class Row:
     metric: str
     baseline: str | None = None
     target: str = ""
+    also: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [1])
     threads: int = 2
 
@@ -95,6 +97,7 @@ def run(row: Row, seed: int, folder: Path) -> dict[str, Any]:
     return {
         "ours": figure(out, f"held-out {row.metric}: ", row.name),
         "beside": figure(out, f"{row.baseline}: ", row.name) if row.baseline else None,
+        "also": {name: figure(out, f"held-out {name}: ", row.name) for name in row.also},
         "seconds": round(seconds),
     }
 
@@ -131,18 +134,26 @@ def version() -> str:
     return subprocess.run(words, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
+def is_of(row: Row, run: dict[str, Any] | None) -> bool:
+    """Whether a run was one of the row as it stands now, and has all its figures."""
+    return run is not None and run["commands"] == row.commands and set(row.also) <= set(run.get("also", ()))
+
+
 def table(rows: list[Row], results: dict[str, Any]) -> str:
     """What RESULTS.md holds."""
     lines = ["| task | metric | beside | ours | target | s | machine, day, version |", "| --- " * 7 + "|"]
     commands = []
     for row in rows:
-        done = [results[key] for key in (f"{row.name}/{seed}" for seed in row.seeds) if key in results]
+        keys = [f"{row.name}/{seed}" for seed in row.seeds]
+        done = [results[key] for key in keys if is_of(row, results.get(key))]
         if not done:
             continue
         ours = [run["ours"] for run in done]
         mean = f"**{statistics.mean(ours):.4g}**" + (
             f" ({', '.join(f'{v:.4g}' for v in ours)})" if len(ours) > 1 else ""
         )
+        for name in row.also:
+            mean += f"; {name} {statistics.mean(run['also'][name] for run in done):.4g}"
         if len(done) < len(row.seeds):
             mean += f"; {len(done)} of {len(row.seeds)} seeds"
         beside = [run["beside"] for run in done if run["beside"] is not None]
@@ -181,10 +192,10 @@ def main() -> None:
     for row in rows:
         for seed in row.seeds:
             key = f"{row.name}/{seed}"
-            fresh = results.get(key, {}).get("commands") != row.commands
+            done = is_of(row, results.get(key))
             if given.list:
-                print(f"{key}: {'to be run' if fresh else results[key]['ours']}")
-            elif (fresh or given.again) and (not given.rows or row.name in given.rows):
+                print(f"{key}: {results[key]['ours'] if done else 'to be run'}")
+            elif (given.again or not done) and (not given.rows or row.name in given.rows):
                 from rnnzoo.benchmark.machine import describe
 
                 about = {"commands": row.commands, "machine": describe("cpu")["processor"], "version": version()}

@@ -18,13 +18,14 @@ ROW = """
   metric: mean squared error
   baseline: {baseline}
   target: none
+  also: {also}
   seeds: {seeds}
   threads: 1
 """
 
 
-def reproduce(folder, *options, seeds="[1, 2]", baseline="a constant prediction's"):
-    (folder / "rows.yaml").write_text(ROW.format(seeds=seeds, baseline=baseline))
+def reproduce(folder, *options, seeds="[1, 2]", baseline="a constant prediction's", also="[]"):
+    (folder / "rows.yaml").write_text(ROW.format(seeds=seeds, baseline=baseline, also=also))
     files = [f"--rows={folder / 'rows.yaml'}", f"--results={folder / 'results.json'}", f"--table={folder / 'TABLE.md'}"]
     words = [sys.executable, str(ROOT / "benchmarks/reproduce.py"), *files, f"--folder={folder / 'runs'}", *options]
     return subprocess.run(words, capture_output=True, text=True)
