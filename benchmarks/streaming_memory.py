@@ -1,14 +1,16 @@
 """How much memory an epoch of short texts takes that are streamed from Parquet files, for more and more of them.
 
-    python benchmarks/streaming_memory.py [--train] [TEXTS ...]     # by default 100,000 and 1,000,000
+    python benchmarks/streaming_memory.py [TEXTS ...]     # by default 100,000 and 1,000,000
+    python benchmarks/streaming_memory.py --train --streaming-alone 1,000,000 10,000,000
 
 Writes a data set of so many texts of two labels in a hub's layout, and reads all training batches of an epoch in a
-process of its own, once with ``streaming=True`` and once without, where the texts are tokenized to the disk first; or,
-with ``--train``, trains a small classifier on them by ``rnnzoo fit``. Prints the most memory that the process had: in
-all, and what of it is its own and not a file's that is mapped into it, which the system takes back when it is short of
-memory.
+process of its own, once with ``streaming=True`` and, but for ``--streaming-alone``, once without, where the texts are
+tokenized to the disk first; or, with ``--train``, trains a small classifier on them by ``rnnzoo fit``. Prints the most
+memory that the process had: in all, and what of it is its own and not a file's that is mapped into it, which the system
+takes back when it is short of memory.
 """
 
+import argparse
 import os
 import random
 import subprocess
@@ -82,18 +84,26 @@ def peak(command: list[str], cwd: Path) -> tuple[float, float, float]:
     return most["VmRSS"] / 1024, most["RssAnon"] / 1024, time.monotonic() - begun
 
 
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
 def main() -> None:
-    train, numbers = "--train" in sys.argv, [int(a.replace(",", "")) for a in sys.argv[1:] if a != "--train"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="*", type=_number, default=[100_000, 1_000_000])
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--streaming-alone", action="store_true")
+    asked = parser.parse_args()
     print(f"{'texts':>12} {'streaming':>10} {'MiB':>7} {'own MiB':>8} {'seconds':>8}")
-    for texts in numbers or [100_000, 1_000_000]:
+    for texts in asked.texts:
         with tempfile.TemporaryDirectory() as made:
             data = Path(made) / "data"
             data.mkdir()
             write(data, texts)
-            for streaming in (True, False):
+            for streaming in (True,) if asked.streaming_alone else (True, False):
                 given = [f"--data.dataset={data}", f"--data.streaming={str(streaming).lower()}"]
                 command = [sys.executable, "-m", "rnnzoo", "fit", f"--config={CONFIG}", *SETTINGS, *given]
-                if not train:
+                if not asked.train:
                     command = [sys.executable, "-c", READ, str(data), str(streaming), str(texts)]
                 whole, own, seconds = peak(command, Path(made))
                 print(f"{texts:>12,} {streaming!s:>10} {whole:>7.0f} {own:>8.0f} {seconds:>8.1f}", flush=True)
