@@ -17,7 +17,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.tasks.checkpoints import task_name
 from rnnzoo.training.checkpoints import BestCheckpoint
 
-_NOT_SAID = ("vocabulary", "pretrained", "checkpoint", "predict_split")  # given by the command line itself
+_NOT_SAID = ("vocabulary", "pretrained", "checkpoint", "predict_split", "held_out")  # given by the command line itself
 
 
 class RunSettings(Callback):
@@ -75,7 +75,7 @@ def bring_data(
         path: of the checkpoint.
         given: the command line.
         own: whether the config is that of the checkpoint's run.
-        command: "predict" reads all rows of other data.
+        command: "predict" reads all rows of other data, "test" and "validate" hold all of them out.
 
     Returns:
         One line that names which settings of the config give way, or None.
@@ -100,6 +100,9 @@ def bring_data(
         here |= {f"{part}_split": None for part in PARTS if f"{part}_split" in here and f"{part}_split" not in typed}
         if command == "predict" and "checkpoint" in here and "predict_split" not in typed:
             here["predict_split"] = "all"
+        other = not _same(before["dataset"], here["dataset"])
+        if command in ("test", "validate") and other and "held_out" in before and "held_out" not in typed:
+            here["held_out"] = True
     changed = []
     for name, value in here.items():
         if name not in before or name in typed:
@@ -120,6 +123,14 @@ def _find(saved: dict[str, Any], name: str, checkpoint: str) -> str:
         Path(os.path.normpath(Path(checkpoint).absolute().parent / saved["up"])) / value,
     ]
     return str(next((path for path in there if path.exists()), there[0]))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two settings name the same data set."""
+    if one == other:
+        return True
+    paths = [Path(value).expanduser() for value in (one, other) if isinstance(value, str)]
+    return len(paths) == 2 and all(path.exists() for path in paths) and paths[0].samefile(paths[1])
 
 
 def _plain(value: Any) -> Any:

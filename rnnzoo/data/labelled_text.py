@@ -177,13 +177,13 @@ class LabelledTextData(TextExamples):
     def rows(self, part: str = "all") -> "Dataset":
         fresh = part != "all" and "train" not in self._parts and self.training_examples is not None
         rows = super().rows(part)
-        if fresh:
+        if fresh and "train" in self._parts:
             whole, count = self._parts["train"], int(self.training_examples or 0)
             if count > len(whole):
                 raise RnnZooError(f"training_examples={count:,} is more than the {len(whole):,} rows of training")
             drawn = np.random.default_rng(self.training_seed).choice(len(whole), count, replace=False)
             self._parts["train"] = whole.select(np.sort(drawn))
-        return self._parts[part] if fresh else rows
+        return self._parts.get(part, rows)
 
     def setup(self, stage: str | None = None) -> None:
         if stage == "fit" and self.baseline:
@@ -223,7 +223,7 @@ class LabelledTextData(TextExamples):
 
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
         if self.streaming:
-            self._look_at("train", required=not self.predicts)
+            self._look_at("test" if self.held_out else "train", required=not self.predicts)
         for k, text in enumerate(rows["text"], first):
             if text is None or not text.strip():
                 with self._row(k):

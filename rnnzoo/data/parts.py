@@ -66,6 +66,17 @@ def make_parts(
     return _made(have, fractions, seed, groups, group_column, what)
 
 
+def held_out_part(parts: Mapping[str, Any], part: str, dataset: Any) -> Any:
+    """A part of those that there are.
+
+    Raises:
+        RnnZooError: the training part of data in one piece that are held out.
+    """
+    if part not in parts:
+        raise RnnZooError(f"held_out=true: dataset={shown(dataset)} is in one piece, and none of it is for training")
+    return parts[part]
+
+
 def _own(names: list[str], missing: list[str], slices: Mapping[str, object], what: str) -> dict[str, str]:
     """The data set's own split for those of the missing parts that it has one for."""
     if "train" in missing:

@@ -13,6 +13,7 @@ from rnnzoo.data.base import DataModule
 from rnnzoo.data.cache import EncodedText
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.encoding import Pieces, encode_splits
+from rnnzoo.data.parts import held_out_part
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, check_parts, cut, own_splits
 from rnnzoo.data.stream_loader import stream_loader
@@ -50,6 +51,8 @@ class CharTextData(DataModule):
         sequence_length: characters of each stream in a batch.
         split: fractions of the text for training, validation and test, in this order.
         predict_split: what `predict` reads.
+        held_out: whether nothing was trained on these data: a data set in one piece is then validation and test part,
+            whole. `rnnzoo test` and `rnnzoo validate` say so of data that the checkpoint was not trained on.
         vocabulary: the characters in the order of their ids, or a checkpoint to take them from: the text may have no
             others. By default the sorted characters of the text, of all splits.
         pretrained: a checkpoint whose vocabulary is kept and extended by the characters that are new in this text.
@@ -73,6 +76,7 @@ class CharTextData(DataModule):
         sequence_length: int = 128,
         split: tuple[float, float, float] = (0.9, 0.05, 0.05),
         predict_split: Literal["train", "validation", "test", "all"] = "test",
+        held_out: bool = False,
         vocabulary: list[str] | str | None = None,
         pretrained: str | None = None,
         num_workers: int = 0,
@@ -86,7 +90,7 @@ class CharTextData(DataModule):
             )
         self.dataset, self.subset, self.column, self.separator = dataset, subset, column, separator
         self.batch_size, self.sequence_length, self.split = batch_size, sequence_length, check_fractions(split)
-        self.predict_split, self.pretrained = predict_split, pretrained
+        self.predict_split, self.held_out, self.pretrained = predict_split, held_out, pretrained
         self.num_workers, self.cache_dir = num_workers, cache_dir
         self.check_at_least(batch_size=1, sequence_length=1, num_workers=0)
         self.check_predict_split("all")
@@ -109,11 +113,11 @@ class CharTextData(DataModule):
     def text(self, part: str = "all") -> str:
         """The text of a split, or all of it."""
         text, parts, _, _ = self._load()
-        return Vocabulary(list(text.characters)).decode(text.ids[_slice(parts, part)])
+        return Vocabulary(list(text.characters)).decode(text.ids[_slice(parts, part, self.dataset)])
 
     def loader(self, part: str, training: bool) -> DataLoader[StreamBatch]:
         text, parts, _, table = self._load()
-        ids = text.ids[_slice(parts, part)]
+        ids = text.ids[_slice(parts, part, self.dataset)]
 
         def make(rows: range) -> Streams:
             return Streams(ids, table, self.batch_size, self.sequence_length, rows)
@@ -126,8 +130,11 @@ class CharTextData(DataModule):
             text, lengths = encode_splits(self._pieces(), cache_folder(self.cache_dir), rank_zero_warn)
             if not len(text.ids):
                 raise RnnZooError(f"dataset={self.dataset!r} has no characters")
-            parts = cut(lengths, self.split)
-            check_parts(parts, self.dataset, "characters")
+            if self.held_out and len(lengths) == 1:
+                parts = dict.fromkeys(("validation", "test"), range(len(text.ids)))
+            else:
+                parts = cut(lengths, self.split)
+                check_parts(parts, self.dataset, "characters")
             vocabulary = self._choose(text, fixed)
             self._loaded = text, parts, vocabulary, vocabulary.encode(text.characters).numpy()
         return self._loaded
@@ -183,8 +190,9 @@ class CharTextData(DataModule):
         return {part: partial(_joined, splits[name], self.column, between, at_once) for part, name in own.items()}
 
 
-def _slice(parts: dict[str, range], part: str) -> slice:
-    return slice(None) if part == "all" else slice(parts[part].start, parts[part].stop)
+def _slice(parts: dict[str, range], part: str, dataset: str) -> slice:
+    where = range(0) if part == "all" else held_out_part(parts, part, dataset)
+    return slice(None) if part == "all" else slice(where.start, where.stop)
 
 
 def _quoted(characters: list[str]) -> str:

@@ -17,7 +17,7 @@ from rnnzoo.data.base import DataModule
 from rnnzoo.data.buckets import Draw, bucketed, by_length
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.handed import shown as shown_dataset
-from rnnzoo.data.parts import make_parts
+from rnnzoo.data.parts import held_out_part, make_parts
 from rnnzoo.data.ragged import columns_of
 from rnnzoo.data.row_streams import hashed
 from rnnzoo.data.sources import load_splits
@@ -58,6 +58,8 @@ class TextExamples(DataModule):
         validation_split: likewise.
         test_split: likewise.
         predict_split: what `predict` reads.
+        held_out: whether nothing was trained on these data: a data set in one piece is then validation and test part,
+            whole. `rnnzoo test` and `rnnzoo validate` say so of data that the checkpoint was not trained on.
         tokenizer: "characters", "bytes", "words", "bpe" or "unigram", which is trained; or a saved one: a
             tokenizer.json, a folder with one, a checkpoint, or a name on the hub.
         vocabulary_size: tokens that a trained tokenizer has at most.
@@ -98,6 +100,7 @@ class TextExamples(DataModule):
         validation_split: str | None = None,
         test_split: str | None = None,
         predict_split: Literal["train", "validation", "test", "all"] = "test",
+        held_out: bool = False,
         tokenizer: str = "words",
         vocabulary_size: int | None = None,
         min_count: int = 1,
@@ -115,7 +118,7 @@ class TextExamples(DataModule):
     ) -> None:
         super().__init__()
         self.dataset, self.subset, self.split, self.split_seed = dataset, subset, check_fractions(split), split_seed
-        self.group_column, self.predict_split = group_column, predict_split
+        self.group_column, self.predict_split, self.held_out = group_column, predict_split, held_out
         self.train_split, self.validation_split, self.test_split = train_split, validation_split, test_split
         self.tokenizer_name, self.vocabulary_size, self.min_count = tokenizer, vocabulary_size, min_count
         self.lowercase, self.max_length, self.crop = lowercase, max_length, crop
@@ -259,9 +262,13 @@ class TextExamples(DataModule):
             if part == "all":
                 self._parts["all"] = concatenate_datasets(list(splits.values())) if len(splits) > 1 else only(splits)
             else:
-                options = (self.split, self.split_seed, self.group_column)
-                self._parts |= make_parts(splits, *options, self._named_splits, self.dataset)
-        return self._parts[part]
+                self._parts |= self._in_parts(splits)
+        return held_out_part(self._parts, part, self.dataset)
+
+    def _in_parts(self, splits: dict[str, "Dataset"]) -> dict[str, "Dataset"]:
+        if self.held_out and len(splits) == 1 and not any(self._named_splits.values()):
+            return dict.fromkeys(("validation", "test"), only(splits))
+        return make_parts(splits, self.split, self.split_seed, self.group_column, self._named_splits, self.dataset)
 
     @property
     def _named_splits(self) -> dict[str, str | None]:
@@ -293,12 +300,9 @@ class TextExamples(DataModule):
             if self.group_column in rows.column_names:
                 own = concatenate_datasets([own, rows.select_columns([str(self.group_column)])], axis=1)
             numbered[name] = own
-        if part == "all":
-            parts = {"all": concatenate_datasets(list(numbered.values()))}
-        else:
-            given = (self.split, self.split_seed, self.group_column, self._named_splits, self.dataset)
-            parts = make_parts(numbered, *given)
-        return parts[part][k]["split"], parts[part][k]["row"]
+        whole = part == "all"
+        rows = concatenate_datasets(list(numbered.values())) if whole else self._in_parts(numbered)[part]
+        return rows[k]["split"], rows[k]["row"]
 
     def _load(self) -> dict[str, "Dataset"]:
         if self._splits is None:

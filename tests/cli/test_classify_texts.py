@@ -1,6 +1,7 @@
 """Classifying texts of one's own from the command line: fit, test, predict, start from a language model, bad input."""
 
 import random
+import re
 import shutil
 
 import pandas as pd
@@ -99,7 +100,12 @@ def test_predictions_become_parquet(zoo, run, tmp_path):
 
 def test_evaluation_on_other_data_knows_the_labels_of_the_training(zoo, run, tmp_path):
     other = reviews(tmp_path / "other.csv", 30, seed=2, columns=("kind", "said"))
-    assert zoo("test", "--ckpt_path", run.checkpoint, "--data.dataset", other).status == 0
+    answer = zoo("test", "--ckpt_path", run.checkpoint, "--data.dataset", other)
+    assert answer.status == 0, answer.err
+    table = pd.read_csv(other)  # all of it, since none was trained on
+    said = rnnzoo.load(run.checkpoint).predict(table["said"])["label"]
+    figure = re.search(r"test_accuracy +([\d.]+)", answer.out)
+    assert float(figure[1]) == pytest.approx((said == table["kind"]).mean(), abs=1e-3)
     table = pd.read_csv(other)
     table.loc[:, "kind"] = "shapes"
     table.to_csv(other, index=False)
@@ -109,6 +115,14 @@ def test_evaluation_on_other_data_knows_the_labels_of_the_training(zoo, run, tmp
     assert (
         "the test part has no labels" in zoo("test", "--ckpt_path", run.checkpoint, "--data.dataset", other).complaint
     )
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_the_data_of_a_run_by_another_path_are_not_held_out_whole(zoo, run, tmp_path, command):
+    link = tmp_path / "linked.csv"
+    link.symlink_to(run.folder / "reviews.csv")
+    figures = [zoo(command, "--ckpt_path", run.checkpoint, *more).out for more in ((), ("--data.dataset", link))]
+    assert figures[0] == figures[1]
 
 
 def test_a_run_goes_on_with_its_data_and_labels(zoo, run, tmp_path):
