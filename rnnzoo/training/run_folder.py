@@ -31,8 +31,8 @@ class RunLogger(CSVLogger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace | None = None) -> None:
         """Writes hparams.yaml, without the description of the data.
 
-        A description holds the vocabulary, and OmegaConf takes seconds to write 10,000 tokens, at each call of `fit` and
-        `test`. Checkpoints have it.
+        A description holds the vocabulary, and OmegaConf takes seconds to write 10,000 tokens, at each call of `fit`
+        and `test`. Checkpoints have it.
         """
         given = vars(params) if isinstance(params, Namespace) else params or {}
         super().log_hyperparams({name: value for name, value in given.items() if name != "description"})
