@@ -2,6 +2,7 @@
 
 import os
 import time
+from argparse import Namespace
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger
@@ -25,6 +26,16 @@ class RunLogger(CSVLogger):
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         clock = {} if self._since is None else {"seconds": round(time.perf_counter() - self._since, 3)}
         super().log_metrics({**metrics, **clock}, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace | None = None) -> None:
+        """Writes hparams.yaml, without the description of the data.
+
+        A description holds the vocabulary, and OmegaConf takes seconds to write 10,000 tokens, at each call of `fit`
+        and `test`. Checkpoints have it.
+        """
+        given = vars(params) if isinstance(params, Namespace) else params or {}
+        super().log_hyperparams({name: value for name, value in given.items() if name != "description"})
 
     def _get_next_version(self) -> int:
         version = super()._get_next_version()

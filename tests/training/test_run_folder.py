@@ -3,6 +3,8 @@
 import multiprocessing
 from pathlib import Path
 
+import yaml
+
 from rnnzoo.training.run_folder import RunLogger
 
 
@@ -36,3 +38,11 @@ def test_only_the_first_process_of_a_run_takes_one(tmp_path, monkeypatch):
     monkeypatch.setattr("lightning.pytorch.utilities.rank_zero.rank_zero_only.rank", 1)
     assert RunLogger(tmp_path, name="x").version == 0
     assert not (tmp_path / "x" / "version_0").exists()
+
+
+def test_hparams_yaml_has_the_settings_without_the_description_which_may_hold_a_large_vocabulary(tmp_path):
+    logger = RunLogger(tmp_path, name="x")
+    logger.log_hyperparams({"cell": "gru", "hidden_size": 4, "description": {"vocabulary": ["a", "b"]}})
+    logger.save()
+    written = yaml.safe_load((Path(logger.log_dir) / "hparams.yaml").read_text())
+    assert written == {"cell": "gru", "hidden_size": 4}
