@@ -88,6 +88,7 @@ class LabelledTextData(TextExamples):
         if isinstance(dataset, str) and dataset == "verses" and self.group_column is None:
             self.group_column = "chapter"
         self.labels = Labels([])
+        self._whole: Dataset | None = None  # all rows of training, where only some are drawn
         self._learned_from: str | None = None  # the column of the labels that are known
         self._counts: list[int] = []
         self._part, self._required, self._column = "", True, LabelColumn(None)
@@ -143,8 +144,17 @@ class LabelledTextData(TextExamples):
         if len(counts) < 2:
             there = f"the only one is {next(iter(counts))!r}" if counts else "there is none"
             raise RnnZooError(f"dataset={shown_dataset(self.dataset)}: training needs two classes or more, but {there}")
-        names = [name for name in self._column.names or sorted(counts, key=_order) if name in counts]
+        there_are = {*counts, *self._not_drawn()}
+        names = [name for name in self._column.names or sorted(there_are, key=_order) if name in there_are]
         self.labels, self._counts = Labels(names, several), [counts[name] for name in names]
+
+    def _not_drawn(self) -> set[str]:
+        """The labels of the training rows that `training_examples` left out: classes too, though a draw may miss one."""
+        if self._whole is None:
+            return set()
+        column = self.columns(self._whole, required=True)["label"]
+        values = (value for batch in self._whole.select_columns(column).iter(1000) for value in batch[column])
+        return {name for value in values for name in self._column.read(value) or ()}
 
     def recall(self, description: Description) -> None:
         if description.labels is None:
@@ -178,7 +188,8 @@ class LabelledTextData(TextExamples):
         fresh = part != "all" and "train" not in self._parts and self.training_examples is not None
         rows = super().rows(part)
         if fresh and "train" in self._parts:
-            whole, count = self._parts["train"], int(self.training_examples or 0)
+            self._whole = whole = self._parts["train"]
+            count = int(self.training_examples or 0)
             if count > len(whole):
                 raise RnnZooError(f"training_examples={count:,} is more than the {len(whole):,} rows of training")
             drawn = np.random.default_rng(self.training_seed).choice(len(whole), count, replace=False)

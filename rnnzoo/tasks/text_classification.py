@@ -115,7 +115,8 @@ class TextClassifier(Task):
             counts = self.description.more.get("label_counts")
             if counts is None:
                 raise RnnZooError("class_weights='balanced' needs label_counts in the description of the data")
-            weights = sum(counts) / (self.classes * torch.tensor(counts, dtype=torch.float32))
+            counted = torch.tensor(counts, dtype=torch.float32).clamp(min=1)  # a class may be in evaluation alone
+            weights = sum(counts) / (self.classes * counted)
         elif isinstance(given, str):
             raise RnnZooError(f"class_weights must be 'balanced' or a list of numbers, not {given!r}")
         else:

@@ -10,6 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 
 from rnnzoo import RnnZooError
 from rnnzoo.data import LabelledTextData, TokenTextData
+from rnnzoo.tasks import TextClassifier
 
 COUNT = 20
 TEXTS = [f"text number {k}" for k in range(COUNT)]
@@ -346,3 +347,15 @@ def test_an_id_is_no_label_of_a_part_without_labels(tmp_path):
     data = LabelledTextData(str(tmp_path / "found"), batch_size=4)
     data.setup("predict")
     assert {int(label) for batch in data.predict_dataloader() for label in batch.labels} == {-100}
+
+
+def test_a_class_that_a_draw_misses_is_a_class(tmp_path):
+    labels = ["a"] * 9 + ["b"] * 9 + ["c"] * 2  # of which a draw of three misses one
+    every = {f"{part}_split": "train" for part in ("train", "validation", "test")}
+    few = made(tmp_path, labels, training_examples=3, **every)
+    about = few.description
+    assert about.labels == ["a", "b", "c"]
+    assert sum(about.more["label_counts"]) == 3
+    assert 0 in about.more["label_counts"]
+    assert TextClassifier(about, class_weights="balanced").class_weights.isfinite().all()
+    assert sum(len(batch.lengths) for batch in few.test_dataloader()) == COUNT
