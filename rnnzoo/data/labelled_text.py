@@ -149,7 +149,7 @@ class LabelledTextData(TextExamples):
         self.labels, self._counts = Labels(names, several), [counts[name] for name in names]
 
     def _not_drawn(self) -> set[str]:
-        """The labels of the training rows that `training_examples` left out: classes too, though a draw may miss one."""
+        """The labels of the training rows that were not drawn, which are classes too."""
         if self._whole is None:
             return set()
         column = self.columns(self._whole, required=True)["label"]

@@ -350,12 +350,12 @@ def test_an_id_is_no_label_of_a_part_without_labels(tmp_path):
 
 
 def test_a_class_that_a_draw_misses_is_a_class(tmp_path):
-    labels = ["a"] * 9 + ["b"] * 9 + ["c"] * 2  # of which a draw of three misses one
+    labels = ["a", "b"] * 9 + ["c"] * 2  # of which a draw of six, a third, misses one
     every = {f"{part}_split": "train" for part in ("train", "validation", "test")}
-    few = made(tmp_path, labels, training_examples=3, **every)
+    few = made(tmp_path, labels, training_examples=6, **every)
     about = few.description
     assert about.labels == ["a", "b", "c"]
-    assert sum(about.more["label_counts"]) == 3
+    assert sum(about.more["label_counts"]) == 6
     assert 0 in about.more["label_counts"]
     assert TextClassifier(about, class_weights="balanced").class_weights.isfinite().all()
     assert sum(len(batch.lengths) for batch in few.test_dataloader()) == COUNT
