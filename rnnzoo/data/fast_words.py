@@ -1,0 +1,86 @@
+"""What a tokenizer of words makes of a text, by Python's own regular expressions: in a third of the processor time that
+`tokenizers` takes for it, or less where the beginning of the text is enough."""
+
+import json
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+WORD = r"\w+(?:['’]\w+)*|[^\w\s]|\n"
+PRE_TOKENIZER = {"type": "Split", "pattern": {"Regex": WORD}, "behavior": "Removed", "invert": True}
+# Both libraries agree on which of these are letters and spaces. Accents of their own (U+0300), for one, are part of a
+# word for `tokenizers` alone; the lower case of a Greek sigma depends on what stands behind it for Python alone.
+ALIKE = r"\x00-\x1b\x20-\u02ff\u0400-\u0482\u048a-\u052f\u1e00-\u1eff\u2010-\u203e\u20a0-\u20bf\u2190-\u21ff"
+_LETTERS = 6  # of a text that are looked at for each word that is wanted
+
+
+class FastWords:
+    """The same ids as those of a `Tokenizer`, for most texts.
+
+    Args:
+        backend: the tokenizer.
+
+    Raises:
+        ValueError: it is of another kind than those that `train("words", ...)` makes.
+    """
+
+    def __init__(self, backend: "Tokenizer") -> None:
+        content = json.loads(backend.to_str())
+        model, added = content["model"], content["added_tokens"]
+        plain = all(not any(token[how] for how in ("single_word", "lstrip", "rstrip", "normalized")) for token in added)
+        if (
+            (model["type"], content["pre_tokenizer"]) != ("WordLevel", PRE_TOKENIZER)
+            or content["normalizer"] not in (None, {"type": "Lowercase"})
+            or model["unk_token"] not in model["vocab"]
+            or not plain
+        ):
+            raise ValueError("no tokenizer of words")
+        self.ids = _Ids(model["vocab"])
+        self.ids.unknown = model["vocab"][model["unk_token"]]
+        self.lowercase = content["normalizer"] is not None
+        self.added = [token["content"] for token in added]
+
+    @cached_property
+    def _word(self) -> re.Pattern[str]:
+        return re.compile(WORD)
+
+    @cached_property
+    def _other(self) -> re.Pattern[str]:
+        """A character that may be taken otherwise."""
+        return re.compile(f"[^{ALIKE}]")
+
+    @cached_property
+    def _added(self) -> re.Pattern[str]:
+        """What is one token wherever it stands in a text, which is seldom."""
+        return re.compile("|".join(map(re.escape, self.added)) or r"(?!)")
+
+    def encode(self, text: str, most: int | None = None) -> list[int] | None:
+        """The ids of a text, or at least the first `most` of them; None where `tokenizers` has to be asked."""
+        if most is not None and len(text) > _LETTERS * most:
+            # what stands behind the cut may belong to the last two: "don" and "'" may be of "don't"
+            end = _LETTERS * most
+            ids = self._encode(text[:end], text[: end + max(map(len, self.added), default=0)])
+            if ids is None:
+                return None
+            if len(ids) >= most + 2:
+                return ids[:-2]
+        return self._encode(text, text)
+
+    def _encode(self, text: str, around: str) -> list[int] | None:
+        if self.lowercase:
+            text = text.lower()
+        if self._added.search(around) or self._other.search(text):
+            return None
+        return [*map(self.ids.__getitem__, self._word.findall(text))]
+
+
+class _Ids(dict[str, int]):
+    """The ids of words; `unknown` of any other."""
+
+    unknown: int
+
+    def __missing__(self, word: str) -> int:
+        return self.unknown
