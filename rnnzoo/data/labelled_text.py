@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -92,6 +92,7 @@ class LabelledTextData(TextExamples):
         self._counts: list[int] = []
         self._part, self._required, self._column = "", True, LabelColumn(None)
         self._looked_at: tuple[str, bool] | None = None
+        self._drawn: np.ndarray | None = None  # rows of the whole training part
 
     # ---- columns
 
@@ -182,7 +183,8 @@ class LabelledTextData(TextExamples):
             if count > len(whole):
                 raise RnnZooError(f"training_examples={count:,} is more than the {len(whole):,} rows of training")
             drawn = np.random.default_rng(self.training_seed).choice(len(whole), count, replace=False)
-            self._parts["train"] = whole.select(np.sort(drawn))
+            self._drawn = np.sort(drawn)
+            self._parts["train"] = whole.select(self._drawn)
         return self._parts[part] if fresh else rows
 
     def setup(self, stage: str | None = None) -> None:
@@ -208,18 +210,12 @@ class LabelledTextData(TextExamples):
         self._column = LabelColumn(None if label is None else rows.features[label])
         self._looked_at = part, required
 
-    @contextmanager
-    def _row(self, k: int) -> Iterator[None]:
-        """Says which row it is that "has" something: row k of the part that is looked at, as the data set counts."""
-        try:
-            yield
-        except RnnZooError as error:
-            indices = None if self.streaming else self.rows(self._part)._indices
-            row = k if indices is None else indices.column(0)[k].as_py()
-            of = f" of {self._part}" if not self.streaming and len(self._load()) > 1 else ""
-            raise RnnZooError(
-                f"dataset={shown_dataset(self.dataset)}: row {row:,}{of} (the first is row 0) {error}"
-            ) from error
+    def source_row(self, part: str, k: int) -> tuple[str, int]:
+        return super().source_row(part, k if part != "train" or self._drawn is None else int(self._drawn[k]))
+
+    def _row(self, k: int) -> AbstractContextManager[None]:
+        # a stream is encoded without a word about its part
+        return self.naming_row("" if self.streaming else self._part, k)
 
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
         if self.streaming:

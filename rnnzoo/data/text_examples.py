@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -299,6 +300,18 @@ class TextExamples(DataModule):
             given = (self.split, self.split_seed, self.group_column, self._named_splits, self.dataset)
             parts = make_parts(numbered, *given)
         return parts[part][k]["split"], parts[part][k]["row"]
+
+    @contextmanager
+    def naming_row(self, part: str, k: int) -> Iterator[None]:
+        """Says in front of an error, that "has" something, which row it is: row k of `part`, as the data set counts."""
+        try:
+            yield
+        except RnnZooError as error:
+            split, row = (part, k) if self.streaming else self.source_row(part, k)
+            of = f" of {split}" if split and (self.streaming or len(self._load()) > 1) else ""
+            raise RnnZooError(
+                f"dataset={shown_dataset(self.dataset)}: row {row:,}{of} (the first is row 0) {error}"
+            ) from error
 
     def _load(self) -> dict[str, "Dataset"]:
         if self._splits is None:

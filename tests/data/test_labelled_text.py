@@ -269,6 +269,7 @@ def test_few_labels_are_drawn_from_the_training_part_by_a_seed_of_their_own(tmp_
     for part in ("test", "validation"):
         assert few.rows(part)["text"] == whole.rows(part)["text"]
     assert len(few.encoded("train")) == 5
+    assert [TEXTS[few.source_row("train", k)[1]] for k in range(5)] == few.rows("train")["text"][:]
     with pytest.raises(RnnZooError, match="training_examples=13 is more than the 12 rows of training"):
         made(tmp_path, labels, training_examples=13).rows("train")
 
