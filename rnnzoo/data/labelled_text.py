@@ -12,7 +12,8 @@ from torch import Tensor
 from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.labels import LabelColumn, Labels
 from rnnzoo.data.streams import IGNORED
-from rnnzoo.data.text_examples import TextExamples, is_text, pick_column, shown
+from rnnzoo.data.text_columns import is_text, pick_column, shown
+from rnnzoo.data.text_examples import TextExamples
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError, did_you_mean
 
@@ -99,7 +100,8 @@ class LabelledTextData(TextExamples):
     def columns(self, rows: "Dataset", required: bool) -> dict[str, str]:
         answers = {*LABELS, self.label_column} if self.text_column is None else set()
         aside = [name for name in rows.column_names if name in answers]
-        text = pick_column(rows.remove_columns(aside), self.text_column, "text_column", is_text, TEXTS, "text")
+        left, uses = rows.remove_columns(aside), dict.fromkeys(aside, "labels")
+        text = pick_column(left, self.text_column, "text_column", is_text, TEXTS, "text", aside=uses)
         label = self._label_column(rows, text, required)
         return {"text": text} if label is None else {"text": text, "label": label}
 

@@ -12,7 +12,8 @@ from rnnzoo.data.splits import PARTS
 from rnnzoo.data.streams import IGNORED
 from rnnzoo.data.tag_columns import TagColumn, is_words, takes_words, words_of
 from rnnzoo.data.tag_schemes import scheme_of
-from rnnzoo.data.text_examples import TextExamples, is_text, pick_column
+from rnnzoo.data.text_columns import is_text, pick_column
+from rnnzoo.data.text_examples import TextExamples
 from rnnzoo.data.tokenizers import TextTokenizer
 from rnnzoo.data.words import UNKNOWN_CHARACTER, TaggedBatch, Words, collate_words, whole_words
 from rnnzoo.description import Description

@@ -10,7 +10,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from rnnzoo.data.handed import shown
 from rnnzoo.data.pairs import PairBatch, PairTokenizer, collated
 from rnnzoo.data.splits import PARTS, own_splits
-from rnnzoo.data.text_examples import TextExamples, description_of, is_text, pick_column
+from rnnzoo.data.text_columns import is_text, pick_column
+from rnnzoo.data.text_examples import TextExamples, description_of
 from rnnzoo.data.tokenizers import KINDS, TextTokenizer, from_json, read_tokenizer, train
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError

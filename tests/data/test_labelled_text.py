@@ -150,7 +150,12 @@ def test_a_csv_file_is_read_as_a_saved_data_set_is(tmp_path):
         ({"text": [*TEXTS[:-1], " \n"], "label": [0, 1] * 10}, {}, r"row 19 \(the first is row 0\) has an empty text"),
         ({"text": [*TEXTS[:-1], None], "label": [0, 1] * 10}, {}, r"row 19 \(the first is row 0\) has no text"),
         ({"text": [*range(COUNT)], "label": ["a", "b"] * 10}, {"text_column": "text"}, "must hold text, but .* int64"),
-        ({"text": [*range(COUNT)], "label": ["a", "b"] * 10}, {}, "no column holds text, for text_column"),
+        (
+            {"text": [*range(COUNT)], "label": ["a", "b"] * 10},
+            {},
+            "no column holds text, for text_column: there are text; 'label' is set aside for labels$",
+        ),
+        ({"label": ["a", "b"] * 10}, {}, "there are no others; 'label' is set aside for labels$"),
         ({"text": TEXTS}, {}, "no column holds labels: the columns are text"),
         ({"text": TEXTS, "x": TEXTS, "y": TEXTS}, {}, "label_column must be given: x, y may all be labels"),
         (
