@@ -38,7 +38,7 @@ class FastWords:
             or not plain
         ):
             raise ValueError("no tokenizer of words")
-        self.ids = _Ids(model["vocab"])
+        self.ids = _Known(model["vocab"])
         self.ids.unknown = model["vocab"][model["unk_token"]]
         self.lowercase = content["normalizer"] is not None
         self.added = [token["content"] for token in added]
@@ -57,27 +57,41 @@ class FastWords:
         """What is one token wherever it stands in a text, which is seldom."""
         return re.compile("|".join(map(re.escape, self.added)) or r"(?!)")
 
-    def encode(self, text: str, most: int | None = None) -> list[int] | None:
+    def encode(self, text: str, most: int | None = None) -> "Ids | None":
         """The ids of a text, or at least the first `most` of them; None where `tokenizers` has to be asked."""
         if most is not None and len(text) > _LETTERS * most:
             # what stands behind the cut may belong to the last two: "don" and "'" may be of "don't"
             end = _LETTERS * most
-            ids = self._encode(text[:end], text[: end + max(map(len, self.added), default=0)])
-            if ids is None:
+            words = self._words(text[:end], text[: end + max(map(len, self.added), default=0)])
+            if words is None:
                 return None
-            if len(ids) >= most + 2:
-                return ids[:-2]
-        return self._encode(text, text)
+            if len(words) >= most + 2:
+                return Ids(words[:-2], self.ids)
+        words = self._words(text, text)
+        return None if words is None else Ids(words, self.ids)
 
-    def _encode(self, text: str, around: str) -> list[int] | None:
+    def _words(self, text: str, around: str) -> list[str] | None:
         if self.lowercase:
             text = text.lower()
         if self._added.search(around) or self._other.search(text):
             return None
-        return [*map(self.ids.__getitem__, self._word.findall(text))]
+        return self._word.findall(text)
 
 
-class _Ids(dict[str, int]):
+class Ids:
+    """The ids of some words, looked up when they are asked for, as a slice: of a piece of a text, not of all of it."""
+
+    def __init__(self, words: list[str], ids: "_Known") -> None:
+        self.words, self.ids = words, ids
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, at: slice) -> list[int]:
+        return [*map(self.ids.__getitem__, self.words[at])]
+
+
+class _Known(dict[str, int]):
     """The ids of words; `unknown` of any other."""
 
     unknown: int

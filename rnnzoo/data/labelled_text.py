@@ -227,7 +227,7 @@ class LabelledTextData(TextExamples):
                 with self._row(k):
                     raise RnnZooError("has no text" if text is None else "has an empty text")
         most = None if self.max_length is None else self.max_length + 1  # which says that it is cut
-        columns: dict[str, list[Any]] = {"tokens": self.tokenizer.encode(rows["text"], most)}
+        columns: dict[str, list[Any]] = {"tokens": self.tokenizer.encode_for_slices(rows["text"], most)}
         for k, tokens in enumerate(columns["tokens"]):
             if not tokens:
                 with self._row(first + k):

@@ -161,7 +161,7 @@ class TextExamples(DataModule):
         return {}
 
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
-        """Rows by role as columns of numbers and of lists of numbers, among them `sequences`.
+        """Rows by role as columns of numbers and of lists of numbers, among them `sequences`, to be sliced.
 
         Args:
             rows: some of the rows.
@@ -418,11 +418,8 @@ class TextExamples(DataModule):
         if crop is not None:
             first, length = self._crop(length, np.asarray(numbers), epoch, crop)
         columns["length"] = length.tolist()
-        if self.max_length is not None or crop is not None:
-            places = [slice(k, k + count) for k, count in zip(first.tolist(), columns["length"], strict=True)]
-            columns |= {
-                name: [one[at] for one, at in zip(columns[name], places, strict=True)] for name in self.sequences
-            }
+        places = [slice(k, k + count) for k, count in zip(first.tolist(), columns["length"], strict=True)]
+        columns |= {name: [one[at] for one, at in zip(columns[name], places, strict=True)] for name in self.sequences}
         return as_table(columns)
 
     def _crop(self, length: np.ndarray, number: np.ndarray, epoch: int, crop: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnzoo.data.fast_words import WORD, FastWords
+from rnnzoo.data.fast_words import WORD, FastWords, Ids
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError, did_you_mean
 
@@ -58,8 +58,12 @@ class TextTokenizer:
 
         Many texts are encoded by all cores.
         """
+        return [ids[:] for ids in self.encode_for_slices(texts, most)]
+
+    def encode_for_slices(self, texts: Sequence[str], most: int | None = None) -> list[Ids | list[int]]:
+        """The same, of which slices are taken alone: an id that is in none is not looked up."""
         if len(texts) > _FEW or self.backward or self._fast_words is None:
-            return self._encode(texts)
+            return [*self._encode(texts)]
         found = [self._fast_words.encode(text, most) for text in texts]
         others = iter(self._encode([text for text, ids in zip(texts, found, strict=True) if ids is None]))
         return [next(others) if ids is None else ids for ids in found]

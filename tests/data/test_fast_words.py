@@ -40,7 +40,8 @@ def test_the_ids_are_those_of_tokenizers(tokenizer):
     fast = FastWords(tokenizer.backend)
     for seed in range(40):
         text = mixed(30, seed)
-        assert fast.encode(text) == by_backend(tokenizer, text)
+        assert fast.encode(text)[3:9] == by_backend(tokenizer, text)[3:9]
+        assert fast.encode(text)[:] == by_backend(tokenizer, text)
         assert tokenizer.encode([text, "", text[:5]]) == [by_backend(tokenizer, t) for t in (text, "", text[:5])]
 
 
@@ -50,11 +51,11 @@ def test_the_first_ids_are_those_of_the_whole_text_wherever_it_is_cut(tokenizer)
         text = mixed(60, seed)
         whole = by_backend(tokenizer, text)
         for most in range(1, len(whole) + 2):
-            found = fast.encode(text, most)
+            found = fast.encode(text, most)[:]
             assert found == whole[: len(found)]
             assert len(found) >= min(most, len(whole))
     long = "word" * 500 + " and more"  # whose beginning has no whole word
-    assert fast.encode(long, 3) == by_backend(tokenizer, long)
+    assert fast.encode(long, 3)[:] == by_backend(tokenizer, long)
 
 
 @pytest.mark.parametrize(
