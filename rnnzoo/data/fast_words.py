@@ -3,7 +3,6 @@
 
 import json
 import re
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ PRE_TOKENIZER = {"type": "Split", "pattern": {"Regex": WORD}, "behavior": "Remov
 # Both libraries agree on which of these are letters and spaces. Accents of their own (U+0300), for one, are part of a
 # word for `tokenizers` alone; the lower case of a Greek sigma depends on what stands behind it for Python alone.
 ALIKE = r"\x00-\x1b\x20-\u02ff\u0400-\u0482\u048a-\u052f\u1e00-\u1eff\u2010-\u203e\u20a0-\u20bf\u2190-\u21ff"
+_WORD, _ASCII_WORD, _OTHER = re.compile(WORD), re.compile(WORD, re.ASCII), re.compile(f"[^{ALIKE}]")
+_SEPARATORS = "\x1c\x1d\x1e\x1f"  # the others of ASCII
 _LETTERS = 6  # of a text that are looked at for each word that is wanted
 
 
@@ -43,20 +44,6 @@ class FastWords:
         self.lowercase = content["normalizer"] is not None
         self.added = [token["content"] for token in added]
 
-    @cached_property
-    def _word(self) -> re.Pattern[str]:
-        return re.compile(WORD)
-
-    @cached_property
-    def _other(self) -> re.Pattern[str]:
-        """A character that may be taken otherwise."""
-        return re.compile(f"[^{ALIKE}]")
-
-    @cached_property
-    def _added(self) -> re.Pattern[str]:
-        """What is one token wherever it stands in a text, which is seldom."""
-        return re.compile("|".join(map(re.escape, self.added)) or r"(?!)")
-
     def encode(self, text: str, most: int | None = None) -> "Ids | None":
         """The ids of a text, or at least the first `most` of them; None where `tokenizers` has to be asked."""
         if most is not None and len(text) > _LETTERS * most:
@@ -73,9 +60,11 @@ class FastWords:
     def _words(self, text: str, around: str) -> list[str] | None:
         if self.lowercase:
             text = text.lower()
-        if self._added.search(around) or self._other.search(text):
+        if any(token in around for token in self.added):  # each is one wherever it stands
             return None
-        return self._word.findall(text)
+        if text.isascii():
+            return None if any(mark in text for mark in _SEPARATORS) else _ASCII_WORD.findall(text)
+        return None if _OTHER.search(text) else _WORD.findall(text)
 
 
 class Ids:
