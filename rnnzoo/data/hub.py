@@ -21,6 +21,19 @@ class NotLoaded(Exception):
     """Why there is nothing of a name on the hub, as the part of a sentence."""
 
 
+def no_such_data(name: str, bundled: str, error: Exception, give: str) -> RnnZooError:
+    """What is said of a data set that is no file or folder here, and that the hub did not give.
+
+    Args:
+        name: of the data set.
+        bundled: a name that needs no file, which may have been meant.
+        error: why the hub did not give it.
+        give: what would be right.
+    """
+    why = str(error) if isinstance(error, NotLoaded) else f"reading it from the hub failed too ({reason(error)})"
+    return RnnZooError(f"dataset={name!r} is no file or folder here{did_you_mean(name, [bundled])} {why}: give {give}")
+
+
 def load_from_hub(
     name: str, subset: str | None, columns: Collection[str | None], cache_dir: str | None
 ) -> dict[str, "Dataset"]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch import Tensor
 from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.labels import LabelColumn, Labels
 from rnnzoo.data.streams import IGNORED
-from rnnzoo.data.text_examples import TextExamples, is_text, pick_column, shown
+from rnnzoo.data.text_columns import is_text, pick_column, shown
+from rnnzoo.data.text_examples import TextExamples
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError, did_you_mean
 
@@ -93,13 +94,15 @@ class LabelledTextData(TextExamples):
         self._counts: list[int] = []
         self._part, self._required, self._column = "", True, LabelColumn(None)
         self._looked_at: tuple[str, bool] | None = None
+        self._drawn: np.ndarray | None = None  # rows of the whole training part
 
     # ---- columns
 
     def columns(self, rows: "Dataset", required: bool) -> dict[str, str]:
         answers = {*LABELS, self.label_column} if self.text_column is None else set()
         aside = [name for name in rows.column_names if name in answers]
-        text = pick_column(rows.remove_columns(aside), self.text_column, "text_column", is_text, TEXTS, "text")
+        left, uses = rows.remove_columns(aside), dict.fromkeys(aside, "labels")
+        text = pick_column(left, self.text_column, "text_column", is_text, TEXTS, "text", aside=uses)
         label = self._label_column(rows, text, required)
         return {"text": text} if label is None else {"text": text, "label": label}
 
@@ -193,7 +196,8 @@ class LabelledTextData(TextExamples):
             if count > len(whole):
                 raise RnnZooError(f"training_examples={count:,} is more than the {len(whole):,} rows of training")
             drawn = np.random.default_rng(self.training_seed).choice(len(whole), count, replace=False)
-            self._parts["train"] = whole.select(np.sort(drawn))
+            self._drawn = np.sort(drawn)
+            self._parts["train"] = whole.select(self._drawn)
         return self._parts.get(part, rows)
 
     def setup(self, stage: str | None = None) -> None:
@@ -219,18 +223,12 @@ class LabelledTextData(TextExamples):
         self._column = LabelColumn(None if label is None else rows.features[label])
         self._looked_at = part, required
 
-    @contextmanager
-    def _row(self, k: int) -> Iterator[None]:
-        """Says which row it is that "has" something: row k of the part that is looked at, as the data set counts."""
-        try:
-            yield
-        except RnnZooError as error:
-            indices = None if self.streaming else self.rows(self._part)._indices
-            row = k if indices is None else indices.column(0)[k].as_py()
-            of = f" of {self._part}" if not self.streaming and len(self._load()) > 1 else ""
-            raise RnnZooError(
-                f"dataset={shown_dataset(self.dataset)}: row {row:,}{of} (the first is row 0) {error}"
-            ) from error
+    def source_row(self, part: str, k: int) -> tuple[str, int]:
+        return super().source_row(part, k if part != "train" or self._drawn is None else int(self._drawn[k]))
+
+    def _row(self, k: int) -> AbstractContextManager[None]:
+        # a stream is encoded without a word about its part
+        return self.naming_row("" if self.streaming else self._part, k)
 
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
         if self.streaming:
@@ -239,7 +237,8 @@ class LabelledTextData(TextExamples):
             if text is None or not text.strip():
                 with self._row(k):
                     raise RnnZooError("has no text" if text is None else "has an empty text")
-        columns: dict[str, list[Any]] = {"tokens": self.tokenizer.encode(rows["text"])}
+        most = None if self.max_length is None else self.max_length + 1  # which says that it is cut
+        columns: dict[str, list[Any]] = {"tokens": self.tokenizer.encode_for_slices(rows["text"], most)}
         for k, tokens in enumerate(columns["tokens"]):
             if not tokens:
                 with self._row(first + k):

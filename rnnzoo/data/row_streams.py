@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from rnnzoo.data.builders import datasets_cache, kind_of, options_of, quietly, reason, refuse_hops, unpacked
 from rnnzoo.data.files import decoded
 from rnnzoo.data.handed import shown
-from rnnzoo.data.hub import NotLoaded, find_on_hub, make_builder
+from rnnzoo.data.hub import NotLoaded, find_on_hub, make_builder, no_such_data
 from rnnzoo.data.sources import is_path, path_of, with_config
 from rnnzoo.data.splits import PARTS, check_fractions, own_splits
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -227,11 +227,7 @@ def open_streams(name: Any, subset: str | None, bundled: str, cache_dir: str | N
     except RnnZooError:
         raise
     except Exception as error:
-        why = str(error) if isinstance(error, NotLoaded) else f"the hub failed too ({reason(error)})"
-        raise RnnZooError(
-            f"dataset={name!r} is no file or folder here{did_you_mean(name, [bundled])} {why}: give a path, or a name"
-            " on the hub"
-        ) from error
+        raise no_such_data(name, bundled, error, "a path, or a name on the hub") from error
 
 
 def _local(path: Path, kind: str, cache_dir: str | None) -> str:

@@ -27,8 +27,8 @@ from rnnzoo.data.builders import (
 )
 from rnnzoo.data.conll import conll_files, read_conll
 from rnnzoo.data.handed import splits_of
-from rnnzoo.data.hub import NotLoaded, from_files, load_from_hub, make_builder
-from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.data.hub import from_files, load_from_hub, make_builder, no_such_data
+from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -89,11 +89,7 @@ def load_splits(
     except RnnZooError:
         raise
     except Exception as error:
-        why = str(error) if isinstance(error, NotLoaded) else f"loading it from the hub failed too ({reason(error)})"
-        raise RnnZooError(
-            f"dataset={name!r} is no file or folder here{did_you_mean(name, [bundled])} {why}: give a path, a name on"
-            f" the hub, or {bundled!r}"
-        ) from error
+        raise no_such_data(name, bundled, error, f"a path, a name on the hub, or {bundled!r}") from error
 
 
 def is_path(name: str) -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rnnzoo.data.streams import IGNORED
-from rnnzoo.data.text_examples import is_text
+from rnnzoo.data.text_columns import is_text
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +12,8 @@ from rnnzoo.data.splits import PARTS
 from rnnzoo.data.streams import IGNORED
 from rnnzoo.data.tag_columns import TagColumn, is_words, takes_words, words_of
 from rnnzoo.data.tag_schemes import scheme_of
-from rnnzoo.data.text_examples import TextExamples, is_text, pick_column
+from rnnzoo.data.text_columns import is_text, pick_column
+from rnnzoo.data.text_examples import TextExamples
 from rnnzoo.data.tokenizers import TextTokenizer
 from rnnzoo.data.words import UNKNOWN_CHARACTER, TaggedBatch, Words, collate_words, whole_words
 from rnnzoo.description import Description
@@ -162,17 +162,6 @@ class TaggedTextData(TextExamples):
         tags = self.columns(rows, required).get("tags")
         self._tags = TagColumn(None if tags is None else rows.features[tags])
 
-    @contextmanager
-    def _row(self, k: int) -> Iterator[None]:
-        """Says which row it is that "has" something: row k of the part that is looked at, as the data set counts."""
-        try:
-            yield
-        except RnnZooError as error:
-            split, row = (self._part, k) if self.streaming else self.source_row(self._part, k)
-            of = f" of {split}" if self.streaming or len(self._load()) > 1 else ""
-            what = f"dataset={shown_dataset(self.dataset)}: row {row:,}{of} (the first is row 0)"
-            raise RnnZooError(f"{what} {error}") from error
-
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
         sentences = [self._sentence(sentence, k) for k, sentence in enumerate(rows["words"], first)]
         if (given := rows.get("tags")) is None:
@@ -186,7 +175,7 @@ class TaggedTextData(TextExamples):
 
     def _sentence(self, value: Any, k: int) -> list[str]:
         words = words_of(value)
-        with self._row(k):
+        with self.naming_row(self._part, k):
             if not words:
                 raise RnnZooError("has no words" if words is None else "has an empty sentence")
             if None in words:
@@ -195,7 +184,7 @@ class TaggedTextData(TextExamples):
 
     def _ids(self, words: Sequence[str], value: Any, place: Mapping[str, int], k: int) -> list[int]:
         tags = self._tags.read(value)
-        with self._row(k):
+        with self.naming_row(self._part, k):
             if tags is None:
                 raise RnnZooError("has no tags")
             if len(tags) != len(words):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,11 +15,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from rnnzoo.cache import cache_folder, cannot_write
 from rnnzoo.data.base import DataModule
-from rnnzoo.data.buckets import Draw, bucketed, by_length
+from rnnzoo.data.buckets import bucketed, by_length
 from rnnzoo.data.effects import warn_without_effect
+from rnnzoo.data.encoded_texts import EncodedExamples, as_table, lengths_of
 from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.parts import held_out_part, make_parts
-from rnnzoo.data.ragged import columns_of
 from rnnzoo.data.row_streams import hashed
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions
@@ -163,7 +164,7 @@ class TextExamples(DataModule):
         return {}
 
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
-        """Rows by role as columns of numbers and of lists of numbers, among them `sequences`.
+        """Rows by role as columns of numbers and of lists of numbers, among them `sequences`, to be sliced.
 
         Args:
             rows: some of the rows.
@@ -304,6 +305,18 @@ class TextExamples(DataModule):
         rows = concatenate_datasets(list(numbered.values())) if whole else self._in_parts(numbered)[part]
         return rows[k]["split"], rows[k]["row"]
 
+    @contextmanager
+    def naming_row(self, part: str, k: int) -> Iterator[None]:
+        """Says in front of an error, that "has" something, which row it is: row k of `part`, as the data set counts."""
+        try:
+            yield
+        except RnnZooError as error:
+            split, row = (part, k) if self.streaming else self.source_row(part, k)
+            of = f" of {split}" if split and (self.streaming or len(self._load()) > 1) else ""
+            raise RnnZooError(
+                f"dataset={shown_dataset(self.dataset)}: row {row:,}{of} (the first is row 0) {error}"
+            ) from error
+
     def _load(self) -> dict[str, "Dataset"]:
         if self._splits is None:
             if isinstance(self.dataset, str) and self.dataset in self.bundled:
@@ -394,19 +407,30 @@ class TextExamples(DataModule):
     def _encode_rows(self, batch: dict[str, list[Any]], indices: list[int], chosen: dict[str, str]) -> Any:
         return self.encode_rows({role: batch[column] for role, column in chosen.items()}, indices)
 
-    def encode_rows(self, rows: dict[str, list[Any]], numbers: list[int]) -> Any:
-        """Rows by role as an Arrow table of what `encode` gives, cut to `max_length`; "cut" says which were longer."""
-        import pyarrow as pa
+    def encode_rows(
+        self, rows: dict[str, list[Any]], numbers: Sequence[int], epoch: int = 0, crop: int | None = None
+    ) -> Any:
+        """Rows by role as an Arrow table of what `encode` gives, cut to `max_length`; "cut" says which were longer.
 
+        Of each `crop` tokens from a random place on are taken, if it is given.
+        """
         columns = self.encode(rows, numbers[0])
-        lengths = [len(one) for one in columns[self.sequences[0]]]
-        most = self.max_length
-        if most is not None:
-            for name in self.sequences:
-                columns[name] = [one[:most] for one in columns[name]]
-        columns["cut"] = [most is not None and length > most for length in lengths]
-        columns["length"] = [length if most is None else min(length, most) for length in lengths]
-        return pa.table({name: _small(values) for name, values in columns.items()})
+        whole = np.array([len(one) for one in columns[self.sequences[0]]], dtype=np.int64)
+        length = whole if self.max_length is None else np.minimum(whole, self.max_length)
+        columns["cut"] = (whole > length).tolist()
+        first = np.zeros_like(length)
+        if crop is not None:
+            first, length = self._crop(length, np.asarray(numbers), epoch, crop)
+        columns["length"] = length.tolist()
+        places = [slice(k, k + count) for k, count in zip(first.tolist(), columns["length"], strict=True)]
+        columns |= {name: [one[at] for one, at in zip(columns[name], places, strict=True)] for name in self.sequences}
+        return as_table(columns)
+
+    def _crop(self, length: np.ndarray, number: np.ndarray, epoch: int, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where in each row its piece begins, and the tokens of the piece: by the row, the epoch and the seed alone."""
+        spare = np.maximum(length.astype(np.int64) - crop, 0)
+        first = hashed(number, (epoch + 1) * 0x9E3779B1 + (self.split_seed or 0)) % (spare + 1).astype(np.uint64)
+        return first.astype(np.int64), np.minimum(length, crop)
 
     # ---- batches
 
@@ -420,7 +444,7 @@ class TextExamples(DataModule):
         encoded = self.encoded(part)
         if not len(encoded):
             raise RnnZooError(f"dataset={shown_dataset(self.dataset)} has no {self.named} for {part}")
-        lengths = _lengths(encoded)
+        lengths = lengths_of(encoded)
         examples = EncodedExamples(self, encoded, self.crop if training else None)
         options = (self.batch_size, self.tokens_per_batch, self.trainer, self.num_workers)
         if not training:
@@ -432,49 +456,13 @@ class TextExamples(DataModule):
             )
         return bucketed(examples, lengths if self.crop is None else np.minimum(lengths, self.crop), *options)
 
-    def make_batch(self, columns: dict[str, Any], number: np.ndarray, epoch: int, crop: int | None) -> Any:
+    def make_batch(self, columns: dict[str, Any], number: np.ndarray, epoch: int = 0, crop: int | None = None) -> Any:
         """A batch of encoded rows, of which `crop` tokens from a random place on are taken, if it is given."""
         columns.pop("cut")
         if crop is not None:
-            spare = np.maximum(columns["length"].astype(np.int64) - crop, 0)
-            first = hashed(number, (epoch + 1) * 0x9E3779B1 + (self.split_seed or 0)) % (spare + 1).astype(np.uint64)
-            columns |= {name: columns[name].cut(first.astype(np.int64), crop) for name in self.sequences}
-            columns["length"] = np.minimum(columns["length"], crop)
+            first, columns["length"] = self._crop(columns["length"], number, epoch, crop)
+            columns |= {name: columns[name].cut(first, crop) for name in self.sequences}
         return self.collate(columns, number)
-
-
-class EncodedExamples:
-    """The rows of an encoded data set; item `Draw` is a batch, in training a random piece of each."""
-
-    def __init__(self, data: TextExamples, encoded: "Dataset", crop: int | None) -> None:
-        self.encoded, self.crop, self.data = encoded.with_format("arrow"), crop, data
-
-    def __len__(self) -> int:
-        return len(self.encoded)
-
-    def __getitem__(self, draw: Draw) -> Any:
-        columns = columns_of(self.encoded[draw.places])
-        return self.data.make_batch(columns, np.asarray(draw.places), draw.epoch, self.crop)
-
-
-def _lengths(encoded: "Dataset") -> np.ndarray:
-    return np.concatenate(
-        [table["length"].to_numpy() for table in encoded.select_columns("length").with_format("arrow").iter(1 << 16)]
-    )
-
-
-def _small(values: list[Any]) -> Any:
-    """Integers as int32, in Arrow's own lists; whatever else as Arrow has it."""
-    import pyarrow as pa
-
-    first = next((v for v in values if v is not None), None)
-    if isinstance(first, int | np.integer) and not isinstance(first, bool):
-        return pa.array(values, pa.int32())
-    if isinstance(first, list | np.ndarray):
-        inner = next((v[0] for v in values if len(v)), 0)
-        if isinstance(inner, int | np.integer):
-            return pa.array(values, pa.list_(pa.int32()))
-    return pa.array(values)
 
 
 def only(splits: Mapping[str, "Dataset"]) -> "Dataset":
@@ -488,48 +476,3 @@ def description_of(path: str, setting: str) -> Description:
     from rnnzoo.tasks.checkpoints import read_checkpoint
 
     return of_hyper_parameters(read_checkpoint(path, setting)["hyper_parameters"])
-
-
-def pick_column(rows: "Dataset", given: str | None, setting: str, fits: Any, usual: tuple[str, ...], what: str) -> str:
-    """The column for a setting: the one that is given, one of its usual names, or the only one that fits.
-
-    Args:
-        rows: of the data set.
-        given: the setting's value.
-        setting: its name, for messages: "text_column".
-        fits: whether a feature of `datasets` is one for it.
-        usual: names, the first of them that there is.
-        what: the column must hold, for messages: "text".
-
-    Raises:
-        RnnZooError: there is none of the name, or it does not fit; or none is given, and several might be meant.
-    """
-    features = rows.features
-    listed = ", ".join(features)
-    if given is not None:
-        if given not in features:
-            raise RnnZooError(
-                f"{setting}={given!r} is not among the columns{did_you_mean(given, features)} there are {listed}"
-            )
-        if not fits(features[given]):
-            raise RnnZooError(f"{setting}={given!r} must hold {what}, but its type is {shown(features[given])}")
-        return given
-    found = [name for name in features if fits(features[name])]
-    for name in usual:
-        if name in found:
-            return name
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise RnnZooError(f"no column holds {what}, for {setting}: there are {listed}")
-    raise RnnZooError(f"{setting} must be given: {', '.join(found)} all hold {what}")
-
-
-def shown(feature: Any) -> str:
-    """The type of a column in a few words."""
-    return getattr(feature, "dtype", None) or " ".join(repr(feature).split())[:60]
-
-
-def is_text(feature: Any) -> bool:
-    """Whether a feature of `datasets` is text."""
-    return getattr(feature, "dtype", None) in ("string", "large_string")

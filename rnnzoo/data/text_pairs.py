@@ -10,7 +10,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from rnnzoo.data.handed import shown
 from rnnzoo.data.pairs import PairBatch, PairTokenizer, collated
 from rnnzoo.data.splits import PARTS, own_splits
-from rnnzoo.data.text_examples import TextExamples, description_of, is_text, pick_column
+from rnnzoo.data.text_columns import is_text, pick_column
+from rnnzoo.data.text_examples import TextExamples, description_of
 from rnnzoo.data.tokenizers import KINDS, TextTokenizer, from_json, read_tokenizer, train
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
@@ -80,6 +81,8 @@ class TextPairData(TextExamples):
         self._target: TextTokenizer | None = None
         self._pair: PairTokenizer | None = None
         self._together: dict[str, Dataset] = {}
+        self._firsts: dict[str, list[int]] = {}  # of the rows that were put together
+        self._part = ""
 
     # ---- columns and rows
 
@@ -115,8 +118,12 @@ class TextPairData(TextExamples):
         if not self.several_targets or part not in ("validation", "test"):
             return rows
         if part not in self._together:
-            self._together[part] = _put_together(rows, self._source_and_target(rows, required=False))
+            chosen = self._source_and_target(rows, required=False)
+            self._together[part], self._firsts[part] = _put_together(rows, chosen)
         return self._together[part]
+
+    def source_row(self, part: str, k: int) -> tuple[str, int]:
+        return super().source_row(part, self._firsts[part][k] if part in self._firsts else k)
 
     def _cut(self) -> bool:
         """Whether a part is made of another."""
@@ -169,6 +176,10 @@ class TextPairData(TextExamples):
 
     # ---- encoded
 
+    def _encode(self, part: str, rows: "Dataset") -> "Dataset":
+        self._part = part
+        return super()._encode(part, rows)
+
     def encode(self, rows: dict[str, list[Any]], first: int) -> dict[str, list[Any]]:
         texts = self._checked(rows["source"], "source", first)
         sources = self.pair.sources(texts)
@@ -186,7 +197,8 @@ class TextPairData(TextExamples):
         for k, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 what = "nothing" if text is None else "an empty text" if isinstance(text, str) else repr(text)
-                raise RnnZooError(f"row {first + k} of dataset={shown(self.dataset)} has {what} as its {role}")
+                with self.naming_row(self._part, first + k):
+                    raise RnnZooError(f"has {what} as its {role}")
         return list(texts)
 
     def collate(self, columns: dict[str, Any], number: np.ndarray) -> PairBatch:
@@ -208,14 +220,15 @@ class TextPairData(TextExamples):
         return {f"{name} of copying the source": value for name, value in found.items()}
 
 
-def _put_together(rows: "Dataset", columns: dict[str, str]) -> "Dataset":
-    """A row a source, with all its targets, side by side, in a column of their own."""
+def _put_together(rows: "Dataset", columns: dict[str, str]) -> tuple["Dataset", list[int]]:
+    """A row a source, with all its targets, side by side, in a column of their own; and the first row of each."""
     source, target = columns["source"], columns.get("target")
     if target is None:
-        return rows
+        return rows, [*range(len(rows))]
     places: dict[str, int] = {}
     references: dict[str, list[str]] = {}
     for k, (text, answer) in enumerate(zip(rows[source][:], rows[target][:], strict=True)):
         places.setdefault(text, k)
         references.setdefault(text, []).append(answer or "")
-    return rows.select(list(places.values())).add_column(_REFERENCES, [SEPARATOR.join(a) for a in references.values()])
+    firsts = [*places.values()]
+    return rows.select(firsts).add_column(_REFERENCES, [SEPARATOR.join(a) for a in references.values()]), firsts

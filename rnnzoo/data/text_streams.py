@@ -35,6 +35,7 @@ class TextStreams:
 
     def __init__(self, data: "TextExamples", named: Mapping[str, str | None]) -> None:
         self.data = data
+        self._said: set[str] = set()  # parts of which it was said how much is cut
         if isinstance(data.dataset, str) and data.dataset in data.bundled:
             raise RnnZooError(f"streaming=true has no use for dataset={data.dataset!r}: it is in memory; leave it out")
         if data.baseline:
@@ -98,8 +99,9 @@ class TextStreams:
         return streamed(stream, columns, make, *options, training=training, size=_Size(chosen))
 
     def _say_what_is_cut(self, name: str, chosen: dict[str, str]) -> None:
-        if self.data.max_length is None:
+        if self.data.max_length is None or name in self._said:
             return
+        self._said.add(name)
         head = self.head(name)
         rows = {role: head[column][:] for role, column in chosen.items()}
         share = np.mean(self.data.encode_rows(rows, list(range(len(head))))["cut"].to_numpy())
@@ -135,11 +137,11 @@ class _Maker:
     def __call__(self, table: Any, numbers: np.ndarray, places: np.ndarray, epoch: int) -> Any:
         rows = dict(_Rows(table, self.chosen))
         try:
-            encoded = self.data.encode_rows(rows, numbers.tolist())
+            encoded = self.data.encode_rows(rows, numbers.tolist(), epoch, self.crop)
         except RnnZooError:
             self._find_amiss(rows, places)
             raise
-        return self.data.make_batch(columns_of(encoded), numbers, epoch, self.crop)
+        return self.data.make_batch(columns_of(encoded), numbers)
 
     def _find_amiss(self, rows: dict[str, list[Any]], places: np.ndarray) -> None:
         """Raises the error of the first row that is amiss, with its number in its file."""

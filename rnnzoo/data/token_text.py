@@ -15,7 +15,8 @@ from rnnzoo.data.encoded_tokens import encode_pieces, encode_tokens, record
 from rnnzoo.data.stream_loader import stream_loader
 from rnnzoo.data.streamed_tokens import TokenLoader, streamed_tokens
 from rnnzoo.data.streams import TokenStreams
-from rnnzoo.data.text_examples import TextExamples, is_text, pick_column
+from rnnzoo.data.text_columns import is_text, pick_column
+from rnnzoo.data.text_examples import TextExamples
 from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:

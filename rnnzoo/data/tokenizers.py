@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnzoo.data.fast_words import WORD, FastWords, Ids
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError, did_you_mean
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 KINDS = ("characters", "bytes", "words", "bpe", "unigram")
 UNKNOWN, BEGIN, END = SPECIAL = ("<unk>", "<s>", "</s>")
 _SIZES = {"words": 30_000, "bpe": 8_000, "unigram": 8_000}  # of a vocabulary, where none is given
-_WORD = r"\w+(?:['’]\w+)*|[^\w\s]|\n"
+_FEW = 128  # texts of which all cores make little more than one
 _UNKNOWN_NAMES = (UNKNOWN, "[UNK]", "<UNK>", "xxunk", "<|endoftext|>")
 _BEGIN_NAMES = (BEGIN, "[CLS]", "<bos>", "xxbos", "<|endoftext|>")
 _END_NAMES = (END, "[SEP]", "<eos>", "xxeos", "<|endoftext|>")
@@ -51,10 +53,31 @@ class TextTokenizer:
     def __len__(self) -> int:
         return len(self.vocabulary)
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, by all cores; none is added for its begin or its end."""
+    def encode(self, texts: Sequence[str], most: int | None = None) -> list[list[int]]:
+        """The ids of each text, or at least the first `most` of them; none is added for its begin or its end.
+
+        Many texts are encoded by all cores.
+        """
+        return [ids[:] for ids in self.encode_for_slices(texts, most)]
+
+    def encode_for_slices(self, texts: Sequence[str], most: int | None = None) -> list[Ids | list[int]]:
+        """The same, of which slices are taken alone: an id that is in none is not looked up."""
+        if len(texts) > _FEW or self.backward or self._fast_words is None:
+            return [*self._encode(texts)]
+        found = [self._fast_words.encode(text, most) for text in texts]
+        others = iter(self._encode([text for text, ids in zip(texts, found, strict=True) if ids is None]))
+        return [next(others) if ids is None else ids for ids in found]
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [one.ids[::-1] if self.backward else one.ids for one in encoded]
+
+    @cached_property
+    def _fast_words(self) -> FastWords | None:
+        try:
+            return FastWords(self.backend) if self.kind == "words" else None
+        except ValueError:  # of another version
+            return None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids, as far as the tokenizer keeps it; those of `SPECIAL` are left out."""
@@ -106,7 +129,7 @@ def train(
     pre: Any
     if kind in ("characters", "words"):
         tokenizer = Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
-        pattern = r"[\s\S]" if kind == "characters" else _WORD
+        pattern = r"[\s\S]" if kind == "characters" else WORD
         pre = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
         trainer: Any = trainers.WordLevelTrainer(
             vocab_size=size, min_frequency=min_count, special_tokens=special, show_progress=False

@@ -1,18 +1,23 @@
-"""`benchmarks/reproduce.py` as a process, on a row that takes seconds."""
+"""`benchmarks/reproduce.py`, on a row that takes seconds; Lightning is loaded once, not by every command of it."""
 
+import contextlib
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from rnnzoo.cli.main import main
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks/reproduce.py"
 ROW = """
 - name: tiny
   task: the adding problem
   commands:
-    - check gru
+    - cells gru
     - fit --config {{config}}/long_memory.yaml --model.hidden_size 4 --data.length 5 --data.examples [64,32,32]
       --data.batch_size 16 --trainer.max_steps 2 --seed_everything {{seed}} --trainer.default_root_dir {{folder}}
   metric: mean squared error
@@ -24,20 +29,54 @@ ROW = """
 """
 
 
-def reproduce(folder, *options, seeds="[1, 2]", baseline="a constant prediction's", also="[]"):
+def in_this_process(words, cwd=None, stdout=None, **options):
+    """`subprocess.run`, but for `rnnzoo fit`."""
+    if words[:4] != [sys.executable, "-m", "rnnzoo", "fit"]:
+        return subprocess.run(words, cwd=cwd, stdout=stdout, **options)
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stdout):
+        return subprocess.CompletedProcess(words, main(words[3:]))
+
+
+def files(folder, seeds, baseline="a constant prediction's", also="[]"):
     (folder / "rows.yaml").write_text(ROW.format(seeds=seeds, baseline=baseline, also=also))
-    files = [f"--rows={folder / 'rows.yaml'}", f"--results={folder / 'results.json'}", f"--table={folder / 'TABLE.md'}"]
-    words = [sys.executable, str(ROOT / "benchmarks/reproduce.py"), *files, f"--folder={folder / 'runs'}", *options]
-    return subprocess.run(words, capture_output=True, text=True)
+    return [
+        *(f"--rows={folder / 'rows.yaml'}", f"--results={folder / 'results.json'}"),
+        *(f"--table={folder / 'TABLE.md'}", f"--folder={folder / 'runs'}"),
+    ]
 
 
-def test_a_row_is_run_once_a_seed_goes_on_where_it_stopped_and_becomes_a_table(tmp_path):
-    first = reproduce(tmp_path, seeds="[1]")
-    assert first.returncode == 0, first.stdout + first.stderr
+@pytest.fixture
+def reproduce(tmp_path, monkeypatch, capsys):
+    """Runs the script on the row: whether it ends well, and what it prints."""
+    spec = importlib.util.spec_from_file_location("reproduce", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "reproduce", script)  # where dataclasses look for their module
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "subprocess", SimpleNamespace(run=in_this_process, STDOUT=subprocess.STDOUT))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which a run sets
+        monkeypatch.setenv(name, "0")
+
+    def run(*options, seeds="[1, 2]", **row):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *files(tmp_path, seeds, **row), *options])
+        ended, _ = "", capsys.readouterr()
+        try:
+            script.main()
+        except SystemExit as error:  # with a text or a status
+            ended = str(error.code)
+        said = capsys.readouterr()
+        return SimpleNamespace(failed=bool(ended), out=said.out, err=said.err + ended)
+
+    return run
+
+
+def test_a_row_is_run_once_a_seed_goes_on_where_it_stopped_and_becomes_a_table(tmp_path, reproduce):
+    first = reproduce(seeds="[1]")
+    assert not first.failed, first.err
     one = json.loads((tmp_path / "results.json").read_text())
     assert list(one) == ["tiny/1"]
-    second = reproduce(tmp_path)
-    assert second.stdout.count("rnnzoo fit") == 1  # the other seed alone
+    second = reproduce()
+    assert second.out.count("rnnzoo fit") == 1  # the other seed alone
     common = tmp_path / "runs/tiny/every seed/0.log"  # of a command that is the same for every seed
     assert common.stat().st_mtime < (tmp_path / "runs/tiny/1/1.log").stat().st_mtime
     both = json.loads((tmp_path / "results.json").read_text())
@@ -49,7 +88,9 @@ def test_a_row_is_run_once_a_seed_goes_on_where_it_stopped_and_becomes_a_table(t
     text = (tmp_path / "TABLE.md").read_text()
     assert f"**{mean:.4g}**" in text
     assert f"a constant prediction's {both['tiny/1']['beside']:.4g}" in text
-    assert reproduce(tmp_path).stdout.count("rnnzoo fit") == 0
+    words = [sys.executable, str(SCRIPT), *files(tmp_path, "[1, 2]")]
+    again = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert again.stdout.count("rnnzoo fit") == 0
 
 
 @pytest.mark.parametrize(
@@ -59,8 +100,8 @@ def test_a_row_is_run_once_a_seed_goes_on_where_it_stopped_and_becomes_a_table(t
         ([], "no such method", "no line 'no such method: '"),
     ],
 )
-def test_what_cannot_be_run_is_said_and_nothing_is_written(tmp_path, options, baseline, wanted):
-    failed = reproduce(tmp_path, *options, seeds="[1]", baseline=baseline)
-    assert failed.returncode != 0
-    assert wanted in failed.stderr
+def test_what_cannot_be_run_is_said_and_nothing_is_written(tmp_path, reproduce, options, baseline, wanted):
+    failed = reproduce(*options, seeds="[1]", baseline=baseline)
+    assert failed.failed
+    assert wanted in failed.err
     assert not (tmp_path / "results.json").exists()

@@ -1,11 +1,18 @@
-"""Commands as processes, what they answer, and a text and a series to run them on."""
+"""Commands, in this process or as one, what they answer, and a text and a series to run them on."""
 
+import contextlib
+import io
 import os
 import random
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+
+from rnnzoo.cache import cache_folder
+from rnnzoo.cli.main import main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY_LM = [
@@ -74,6 +81,48 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         return self.folder / self.answer.checkpoint
+
+
+def begin(patch: pytest.MonkeyPatch, cache: Path) -> None:
+    """What a process begins with, for a command in this one: what the command changes is undone with `patch`.
+
+    The caches are empty ones in `cache`, but for compiled kernels, which are those of whoever runs the tests.
+    """
+    kernels = (cache_folder() / "kernels").resolve()
+    kernels.mkdir(parents=True, exist_ok=True)
+    (cache / "rnnzoo").mkdir()
+    (cache / "rnnzoo" / "kernels").symlink_to(kernels, target_is_directory=True)
+    patch.setattr(sys, "argv", ["rnnzoo"])
+    patch.setattr(sys, "path", list(sys.path))
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        patch.setenv(name, "0")
+    patch.setenv("RNNZOO_CACHE", str(cache / "rnnzoo"))
+    patch.setenv("HF_DATASETS_CACHE", str(cache / "datasets"))  # of the commands that are processes
+    patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # which Lightning has loaded already
+    if "datasets" in sys.modules:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(cache / "datasets"))
+
+
+def status_of(*args: object) -> int:
+    """Gives a command in this process, which saves the seconds that Lightning takes to load."""
+    try:
+        return main([str(a) for a in args])
+    except SystemExit as done:  # argparse's, after --help and --print_config
+        return int(done.code or 0)
+
+
+def trained(folder: Path, cache: Path, *args: object) -> Run:
+    """A run that tests share, by a command in this process; `cache` is an empty folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        begin(patch, cache)
+        status = status_of("fit", *args)
+    return Run(folder, Answer(status, out.getvalue(), err.getvalue()))
 
 
 def shell(*args: object, cwd: Path, launcher: tuple[str, ...] = (sys.executable, "-m", "rnnzoo")) -> Answer:

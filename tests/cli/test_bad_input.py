@@ -331,7 +331,7 @@ def test_a_truncated_checkpoint_cannot_generate(zoo, tmp_path, lm_run):
 def test_a_process_prints_one_line_and_no_traceback_unless_asked(tmp_path):
     quiet = shell("fit", *TINY_LM, "--model.cell=lsmt", cwd=tmp_path)
     assert quiet.complaint.startswith("unknown cell 'lsmt'")
-    loud = shell("--debug", "fit", *TINY_LM, "--model.cell=lsmt", cwd=tmp_path)
+    loud = shell("--debug", "cells", "lsmt", cwd=tmp_path)
     assert loud.status != 0
     assert "Traceback (most recent call last)" in loud.err
     assert "unknown cell 'lsmt'" in loud.err

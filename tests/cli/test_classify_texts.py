@@ -7,9 +7,12 @@ import shutil
 import pandas as pd
 import pytest
 import torch
-from command_line import CONFIGS, Run, make_text, shell
+from command_line import CONFIGS, Run, make_text, shell, trained
 
 import rnnzoo
+
+# one worker trains the run of most of them
+pytestmark = pytest.mark.xdist_group("classify")
 
 TINY = [
     f"--config={CONFIGS / 'text_classification.yaml'}",
@@ -35,10 +38,10 @@ def reviews(path, count=60, seed=0, columns=("said", "kind"), labels=True):
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Run:
-    folder = tmp_path_factory.mktemp("classify")
+    folder, cache = tmp_path_factory.mktemp("classify"), tmp_path_factory.mktemp("cache")
     data = [f"--data.dataset={reviews(folder / 'reviews.csv')}", "--data.label_column=kind", "--data.baseline=true"]
     options = ["--trainer.max_epochs=12", "--model.learning_rate=0.03", "--model.dropout=0.1"]
-    return Run(folder, shell("fit", *TINY, *data, *options, cwd=folder))
+    return trained(folder, cache, *TINY, *data, *options)
 
 
 def test_a_run_says_what_it_reached_beside_the_linear_model_and_draws_who_was_taken_for_whom(run):
@@ -53,7 +56,6 @@ def test_a_run_says_what_it_reached_beside_the_linear_model_and_draws_who_was_ta
     assert 0 < figures["held-out macro F1"] <= 1
     assert figures["TF-IDF with logistic regression: accuracy"] > 0.6
     assert figures["tuned TF-IDF with logistic regression: macro F1"] > 0.6
-    assert "Tokenizing" not in run.answer.err
     folder = run.checkpoint.parent.parent
     assert {"confusion.png", "curve.png", "config.yaml", "metrics.csv"} <= {path.name for path in folder.iterdir()}
     assert "rnnzoo predict --ckpt_path" in run.answer.out
@@ -202,6 +204,16 @@ def test_sizes_that_contradict_a_language_model_are_one_line(zoo, lm_run, tmp_pa
     config = [f"--config={CONFIGS / 'finetune.yaml'}", f"--model.pretrained={lm_run.checkpoint}"]
     said = zoo("fit", *config, *data, "--model.embedding_size=9").complaint
     assert "embedding_size is 9 but the checkpoint has 8" in said
+
+
+def test_an_older_name_is_one_line_that_names_the_new_and_nothing_else_is_said_of_each_step(tmp_path):
+    given = [*TINY, f"--data.dataset={reviews(tmp_path / 'reviews.csv', 40)}", "--data.label_column=kind"]
+    answer = shell("fit", *given, "--model.rnn_args.connect=highway", "--trainer.max_steps=1", cwd=tmp_path)
+    assert answer.status == 0, answer.err
+    (line,) = (line for line in answer.err.splitlines() if "rnn_args" in line)
+    assert line.startswith("rnnzoo: warning: rnn_args is an older name: ")
+    assert line.endswith("--model.connect")
+    assert "Tokenizing" not in answer.err  # a bar of `datasets`, which is told so before it is loaded
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.compiler
-def test_a_cell_of_at_most_twelve_lines_trains_by_the_installed_command(tmp_path, text_file):
+def test_a_cell_of_at_most_twelve_lines_trains_by_the_installed_command(tmp_path, text_file, zoo):
     assert len(LEAKY.splitlines()) <= 12
     (tmp_path / "my_lab").mkdir()
     (tmp_path / "my_lab" / "cells.py").write_text(LEAKY)
@@ -116,8 +116,8 @@ def test_a_cell_of_at_most_twelve_lines_trains_by_the_installed_command(tmp_path
     checkpoint = tmp_path / answer.checkpoint
     assert torch.load(checkpoint, weights_only=True)["hyper_parameters"]["cell"] == "my_lab.cells.Leaky"
     # the checkpoint and the check find it again
-    assert shell("generate", checkpoint, "--prompt=the", "--length=5", cwd=tmp_path, launcher=command).status == 0
-    checked = shell("check", "my_lab.cells.Leaky", cwd=tmp_path, launcher=command)
+    assert zoo("generate", checkpoint, "--prompt=the", "--length=5").status == 0
+    checked = zoo("check", "my_lab.cells.Leaky")
     assert checked.status == 0, checked.out
     assert "my_lab.cells.Leaky" in checked.out.splitlines()[-1]
 

@@ -3,7 +3,7 @@
 import re
 
 import torch
-from command_line import TINY_LM, make_text, shell
+from command_line import TINY_LM, make_text
 from datasets import Dataset
 
 NEW, GONE = "éß", "v"  # characters of the second text alone, and of the first alone
@@ -15,13 +15,12 @@ def other_folder(tmp_path):
     return tmp_path / "other"
 
 
-def test_what_is_new_is_said_and_weights_of_known_characters_are_kept(lm_run, tmp_path):
+def test_what_is_new_is_said_and_weights_of_known_characters_are_kept(zoo, lm_run, tmp_path, caplog):
     folder = other_folder(tmp_path)
     still = ["--model.learning_rate=1e-30", f"--model.pretrained={lm_run.checkpoint}"]  # trains, and changes nothing
-    answer = shell("fit", *TINY_LM, f"--data.dataset={folder}", *still, cwd=tmp_path)
+    answer = zoo("fit", *TINY_LM, f"--data.dataset={folder}", *still)
     assert answer.status == 0, answer.err
-    said = answer.out + answer.err
-    assert re.search(r"New in .*: 2 \('ß' 'é'\)\. Not seen there: 1 \('v'\)\.", said)
+    assert re.search(r"New in .*: 2 \('ß' 'é'\)\. Not seen there: 1 \('v'\)\.", caplog.text)
     before, after = (torch.load(p, weights_only=True) for p in (lm_run.checkpoint, tmp_path / answer.checkpoint))
     old, new = (content["hyper_parameters"]["description"]["vocabulary"] for content in (before, after))
     assert new[: len(old)] == old

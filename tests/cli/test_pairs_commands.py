@@ -3,10 +3,13 @@
 import random
 
 import pytest
-from command_line import CONFIGS, Run, shell
+from command_line import CONFIGS, shell, trained
 from pyarrow import csv
 
 import rnnzoo
+
+# one worker trains the run of most of them
+pytestmark = pytest.mark.xdist_group("pairs")
 
 TINY = [
     f"--config={CONFIGS / 'translation.yaml'}",
@@ -35,10 +38,10 @@ def write_pairs(path, header=("en", "de"), count=301):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pairs")
+    folder, cache = tmp_path_factory.mktemp("pairs"), tmp_path_factory.mktemp("cache")
     write_pairs(folder / "pairs.tsv")
     given = ["--data.dataset=pairs.tsv", "--data.source_column=en", "--data.target_column=de", "--data.baseline=true"]
-    return Run(folder, shell("fit", *TINY, *given, cwd=folder))
+    return trained(folder, cache, *TINY, *given)
 
 
 def test_fit_ends_with_the_figures_samples_and_a_picture(run):
@@ -110,7 +113,7 @@ def test_what_is_wrong_is_one_line(tmp_path, zoo):
         ([*pairs, "--model.attention", "lunog"], "attention 'lunog' is unknown"),
         ([*pairs, "--data.target_tokenizer", "wrods"], "target_tokenizer 'wrods' is unknown; did you mean 'words'"),
         (["--data.dataset", tmp_path / "three.tsv"], "three.tsv"),
-        (["--data.dataset", tmp_path / "hole.tsv"], "row 1 of"),
+        (["--data.dataset", tmp_path / "hole.tsv"], "row 1 (the first is row 0) has"),
         (["--data.dataset", tmp_path / "none.tsv"], "no such file or folder"),
         ([*pairs, "--model.attention", "dot", "--model.decoder_size", "9"], "attention 'dot' needs a decoder as wide"),
     ):

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
-from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY, shell
+from command_line import TINY_FORECASTER, TINY_LM, TINY_MEMORY
 
 QUIET = "--trainer.enable_progress_bar=false"
 BRIEF = ["--trainer.max_steps=2", "--data.examples=[32,16,16]"]
@@ -135,15 +135,6 @@ def test_a_config_that_asks_for_devices_that_are_not_here_is_named_and_evaluated
     assert "warning: trainer.devices is 4096, but this machine has" in answer.err
     assert "trainer.devices is 4096" in zoo("fit", path).complaint
     assert "trainer.devices is 512" in zoo("test", path, "--trainer.accelerator=cpu", "--trainer.devices=512").complaint
-
-
-def test_an_older_name_works_with_one_line_that_names_the_new(tmp_path, text_file):
-    given = [*TINY_LM, f"--data.dataset={text_file}", "--model.rnn_args.connect=highway", "--trainer.max_steps=1"]
-    answer = shell("fit", *given, cwd=tmp_path)
-    assert answer.status == 0, answer.err
-    (line,) = (line for line in answer.err.splitlines() if "rnn_args" in line)
-    assert line.startswith("rnnzoo: warning: rnn_args is an older name: ")
-    assert line.endswith("--model.connect")
 
 
 def test_arguments_of_an_optimizer_a_schedule_and_a_cell_stand_behind_their_names(zoo, text_file):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import TINY_LM, shell
+from command_line import TINY_LM
 
 FIT = [*TINY_LM, "--trainer.max_epochs=500", "--trainer.enable_progress_bar=true"]
 
@@ -33,7 +33,7 @@ def stopped(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_a_run_with_a_whole_checkpoint_and_the_command_that_goes_on(tmp_path, text_file, signum):
+def test_a_signal_stops_a_run_with_a_whole_checkpoint_and_the_command_that_goes_on(tmp_path, text_file, zoo, signum):
     status, said = stopped(tmp_path, text_file, signum)
     assert status == 128 + signum
     assert "Traceback" not in said
@@ -46,7 +46,7 @@ def test_a_signal_stops_a_run_with_a_whole_checkpoint_and_the_command_that_goes_
     program, *command = shlex.split(re.search(r"^go on with: (.*)$", said, re.M)[1])
     assert program == "rnnzoo"
     if signum == signal.SIGINT:
-        on = shell(*command, f"--trainer.max_epochs={epoch}", "--trainer.enable_progress_bar=false", cwd=tmp_path)
+        on = zoo(*command, f"--trainer.max_epochs={epoch}", "--trainer.enable_progress_bar=false")
         assert on.status == 0, on.err
         later = torch.load(tmp_path / on.checkpoint.with_name("last.ckpt"), weights_only=True)
         batches = later["global_step"] / int(epoch)

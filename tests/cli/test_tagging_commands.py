@@ -6,10 +6,13 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 import torch
-from command_line import CONFIGS, Run, shell
+from command_line import CONFIGS, Run, shell, trained
 from pyarrow import csv
 
 import rnnzoo
+
+# one worker trains the run of most of them
+pytestmark = pytest.mark.xdist_group("tagging")
 
 TINY = [
     f"--config={CONFIGS / 'tagging.yaml'}",
@@ -50,8 +53,8 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, file) -> Run:
-    folder = tmp_path_factory.mktemp("tagger")
-    return Run(folder, shell("fit", *TINY, f"--data.dataset={file}", "--data.baseline=true", cwd=folder))
+    folders = tmp_path_factory.mktemp("tagger"), tmp_path_factory.mktemp("cache")
+    return trained(*folders, *TINY, f"--data.dataset={file}", "--data.baseline=true")
 
 
 def test_a_run_says_its_accuracy_its_spans_and_those_of_simple_methods(run):

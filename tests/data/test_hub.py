@@ -14,6 +14,9 @@ from hub_stub import Hub, write_repository
 
 from rnnzoo.data.tokenizers import train
 
+# one worker asks for all of them
+pytestmark = pytest.mark.xdist_group("hub")
+
 ASK = """
 import json, sys, time
 from rnnzoo.data.sources import load_splits

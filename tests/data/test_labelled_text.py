@@ -151,7 +151,12 @@ def test_a_csv_file_is_read_as_a_saved_data_set_is(tmp_path):
         ({"text": [*TEXTS[:-1], " \n"], "label": [0, 1] * 10}, {}, r"row 19 \(the first is row 0\) has an empty text"),
         ({"text": [*TEXTS[:-1], None], "label": [0, 1] * 10}, {}, r"row 19 \(the first is row 0\) has no text"),
         ({"text": [*range(COUNT)], "label": ["a", "b"] * 10}, {"text_column": "text"}, "must hold text, but .* int64"),
-        ({"text": [*range(COUNT)], "label": ["a", "b"] * 10}, {}, "no column holds text, for text_column"),
+        (
+            {"text": [*range(COUNT)], "label": ["a", "b"] * 10},
+            {},
+            "no column holds text, for text_column: there are text; 'label' is set aside for labels$",
+        ),
+        ({"label": ["a", "b"] * 10}, {}, "there are no others; 'label' is set aside for labels$"),
         ({"text": TEXTS}, {}, "no column holds labels: the columns are text"),
         ({"text": TEXTS, "x": TEXTS, "y": TEXTS}, {}, "label_column must be given: x, y may all be labels"),
         (
@@ -270,6 +275,7 @@ def test_few_labels_are_drawn_from_the_training_part_by_a_seed_of_their_own(tmp_
     for part in ("test", "validation"):
         assert few.rows(part)["text"] == whole.rows(part)["text"]
     assert len(few.encoded("train")) == 5
+    assert [TEXTS[few.source_row("train", k)[1]] for k in range(5)] == few.rows("train")["text"][:]
     with pytest.raises(RnnZooError, match="training_examples=13 is more than the 12 rows of training"):
         made(tmp_path, labels, training_examples=13).rows("train")
 

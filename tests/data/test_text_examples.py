@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from rnnzoo.data.ragged import Ragged
-from rnnzoo.data.text_examples import TextExamples, is_text, pick_column
+from rnnzoo.data.text_columns import is_text, pick_column
+from rnnzoo.data.text_examples import TextExamples
 from rnnzoo.data.tokenizers import train
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError

@@ -229,8 +229,23 @@ def test_a_row_without_a_text_is_one_line_with_its_number():
             data = TextPairData("given")
             data._splits = {name: Dataset.from_dict(columns) for name in ("train", "validation", "test")}
             data.setup("fit")
-            with pytest.raises(RnnZooError, match=f"row 4 of dataset='given' has {what} as its {role}"):
+            says = rf"dataset='given': row 4 of train \(the first is row 0\) has {what} as its {role}"
+            with pytest.raises(RnnZooError, match=says):
                 data.encoded("train")
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_the_number_of_a_row_is_that_of_the_data_set_where_parts_are_drawn_and_rows_put_together(several):
+    sources = [f"word {k // 2}" for k in range(60)]
+    rows = Dataset.from_dict({"source": sources, "target": [f"t {k}" for k in range(60)]})
+    data = TextPairData("given", several_targets=several)
+    data._splits = {"train": rows}
+    data.setup("fit")
+    for part in ("validation", "test"):
+        for k, source in enumerate(data.rows(part)["source"]):
+            split, row = data.source_row(part, k)
+            assert (split, sources[row]) == ("train", source)
+            assert not several or row % 2 == 0
 
 
 def test_columns_of_numbers_are_one_line(table):
