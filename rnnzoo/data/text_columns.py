@@ -51,7 +51,8 @@ def pick_column(
         return found[0]
     if not found:
         others = "".join(f"; {name!r} is set aside for {use}" for name, use in aside.items())
-        raise RnnZooError(f"no column holds {what}, for {setting}: there are {listed or 'no others'}{others}")
+        kinds = ", ".join(f"{name!r} of {shown(feature)}" for name, feature in features.items())
+        raise RnnZooError(f"no column holds {what}, for {setting}: there are {kinds or 'no others'}{others}")
     raise RnnZooError(f"{setting} must be given: {', '.join(found)} all hold {what}")
 
 

@@ -154,7 +154,7 @@ def test_a_csv_file_is_read_as_a_saved_data_set_is(tmp_path):
         (
             {"text": [*range(COUNT)], "label": ["a", "b"] * 10},
             {},
-            "no column holds text, for text_column: there are text; 'label' is set aside for labels$",
+            "no column holds text, for text_column: there are 'text' of int64; 'label' is set aside for labels$",
         ),
         ({"label": ["a", "b"] * 10}, {}, "there are no others; 'label' is set aside for labels$"),
         ({"text": TEXTS}, {}, "no column holds labels: the columns are text"),

@@ -172,7 +172,7 @@ def test_workers_change_nothing(parquet, tmp_path, workers):
     ("columns", "given", "wanted"),
     [
         ({"a": ["x"], "b": ["y"]}, None, "text_column must be given: a, b all hold text"),
-        ({"a": [1]}, None, "no column holds text, for text_column: there are a"),
+        ({"a": [1]}, None, "no column holds text, for text_column: there are 'a' of int64"),
         ({"a": [1]}, "a", "text_column='a' must hold text, but its type is int64"),
         ({"abc": ["x"]}, "abd", "text_column='abd' is not among the columns; did you mean 'abc'"),
     ],
