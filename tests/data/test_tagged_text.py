@@ -274,7 +274,11 @@ def test_a_tag_that_training_has_not_is_named_with_the_row(tmp_path, wrong):
 @pytest.mark.parametrize(
     ("columns", "given", "says"),
     [
-        ({"tokens": SENTENCES, "score": [1.5] * 6}, {}, "no column holds tags, for tag_column: there are 'score' of float64"),
+        (
+            {"tokens": SENTENCES, "score": [1.5] * 6},
+            {},
+            "no column holds tags, for tag_column: there are 'score' of float64",
+        ),
         ({"tokens": SENTENCES, "score": [1.5] * 6}, {"tag_column": "score"}, "tag_column='score' must hold tags"),
         ({"tokens": [1] * 6, "tags": TAGS}, {"text_column": "tokens"}, "text_column='tokens' must hold lists of words"),
         ({"tokens": SENTENCES, "tags": TAGS}, {"tag_column": "tag"}, "did you mean 'tags'?"),
