@@ -158,11 +158,11 @@ def table(rows: list[Row], results: dict[str, Any]) -> str:
             mean += f"; {len(done)} of {len(row.seeds)} seeds"
         beside = [run["beside"] for run in done if run["beside"] is not None]
         simple = f"{row.baseline.partition(':')[0]} {statistics.mean(beside):.4g}" if beside and row.baseline else ""
-        about = done[-1]
+        about, threads = done[-1], f"{row.threads} thread{'s' * (row.threads > 1)}"
         lines.append(
             f"| {row.name}: {row.task} | {row.metric} | {simple} | {mean} | {row.target} |"
             f" {statistics.median(run['seconds'] for run in done):.0f} |"
-            f" {about['machine']}, {row.threads} threads, {about['day']}, {about['version']} |"
+            f" {about['machine']}, {threads}, {about['day']}, {about['version']} |"
         )
         shown = [
             c.format(*(f"CHECKPOINT_{k}" for k in range(9)), seed=row.seeds[0], folder=".", config="configs")
