@@ -51,6 +51,7 @@ class Row:
         baseline: what stands before the figure of the simple method; None where there is none.
         target: in words.
         also: other figures that the last command says, in the same form.
+        says: how it says them, where it is no `fit`.
         seeds: each is a run.
         threads: of each run.
     """
@@ -62,6 +63,7 @@ class Row:
     baseline: str | None = None
     target: str = ""
     also: list[str] = field(default_factory=list)
+    says: str = "held-out {}: "
     seeds: list[int] = field(default_factory=lambda: [1])
     threads: int = 2
 
@@ -95,9 +97,9 @@ def run(row: Row, seed: int, folder: Path) -> dict[str, Any]:
         found = re.findall(r"^checkpoint: (.+)$", out, re.MULTILINE)
         checkpoints.append(str(own / found[-1]) if found else "")
     return {
-        "ours": figure(out, f"held-out {row.metric}: ", row.name),
+        "ours": figure(out, row.says.format(row.metric), row.name),
         "beside": figure(out, f"{row.baseline}: ", row.name) if row.baseline else None,
-        "also": {name: figure(out, f"held-out {name}: ", row.name) for name in row.also},
+        "also": {name: figure(out, row.says.format(name), row.name) for name in row.also},
         "seconds": round(seconds),
     }
 

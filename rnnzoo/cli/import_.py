@@ -5,7 +5,10 @@ from pathlib import Path
 
 from rnnzoo.cli.parser import Parser
 from rnnzoo.tasks.imports import KINDS, import_model, write_checkpoint
+from rnnzoo.tasks.imports.g2p_en import installed
 from rnnzoo.tasks.imports.imported import check_kind, check_output
+
+PACKAGED = {"g2p_en": installed}  # kinds whose model comes with a package: where it lies
 
 
 def run(args: list[str]) -> int:
@@ -16,16 +19,23 @@ def run(args: list[str]) -> int:
         " Nothing that a pickle holds is run; a file that names more than tensors, numbers and text is refused.",
     )
     parser.add_argument("kind", choices=list(KINDS), help="the library that the model is of")
-    parser.add_argument("path", nargs="+", help="its file, its folder, or the files that belong together")
+    parser.add_argument(
+        "path",
+        nargs="*",
+        help="its file, its folder, or the files that belong together; of g2p_en by default the installed package's",
+    )
     parser.add_argument("--output", metavar="FILE", help="the checkpoint to write; there must be none")
     if args and not args[0].startswith("-"):
         check_kind(args[0])
     given = parser.parse_args(args)
     if not given.output:
         parser.error("the checkpoint to write is missing: --output FILE")
+    if not given.path and given.kind not in PACKAGED:
+        parser.error(f"the path of the {given.kind} model is missing")
     output = Path(given.output).expanduser()
     check_output(output)
-    imported = import_model(given.kind, [Path(path).expanduser() for path in given.path])
+    paths = [Path(path).expanduser() for path in given.path] or [PACKAGED[given.kind]()]
+    imported = import_model(given.kind, paths)
     write_checkpoint(imported, given.kind, output)
     for line in imported.lines:
         print(line)

@@ -1,12 +1,9 @@
 """`rnnzoo import g2p_en`: the package's network, tested on the dictionary and trained further by commands."""
 
-import importlib.util
 from pathlib import Path
 
 from pyarrow import csv
 
-_SPEC = importlib.util.find_spec("g2p_en")
-FOLDER = Path(_SPEC.origin).parent if _SPEC and _SPEC.origin else Path("g2p_en is not installed")
 SMALL = [
     "--data.train_split=train[:3000]",
     "--data.validation_split=train[3000:3300]",
@@ -20,7 +17,7 @@ def figure(answer, name):
 
 
 def test_it_is_imported_tested_asked_and_trained_further(zoo, tmp_path):
-    answer = zoo("import", "g2p_en", FOLDER, "--output", "g2p.ckpt")
+    answer = zoo("import", "g2p_en", "--output", "g2p.ckpt")  # of the package that is installed
     assert answer.status == 0, answer.err
     assert answer.out.startswith("g2p_en: a GRU of 256 units")
     tested = zoo("test", "--ckpt_path", "g2p.ckpt", *SMALL)
@@ -40,3 +37,4 @@ def test_it_is_imported_tested_asked_and_trained_further(zoo, tmp_path):
     assert zoo("import", "g2p_en", "words.csv", "--output", "x.ckpt").complaint.startswith(
         "'words.csv' is not g2p-en's"
     )
+    assert zoo("import", "fastai", "--output", "x.ckpt").complaint.startswith("import: the path of the fastai")
