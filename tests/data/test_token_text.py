@@ -177,7 +177,7 @@ def test_what_is_wrong_is_said_in_a_line(write, text_file):
     numbers = write("numbers.csv", "count,size\n" + "1,2\n" * 40)
     for options, said in [
         ({"dataset": numbers, "text_column": "count"}, "text_column='count' must hold text, but its type is int64"),
-        ({"dataset": numbers}, "no column holds text, for text_column: there are count, size"),
+        ({"dataset": numbers}, "no column holds text, for text_column: there are 'count' of int64, 'size' of int64"),
         ({"dataset": write("two.csv", "a,b\n" + "x,y\n" * 40)}, "text_column must be given: a, b all hold text"),
         ({"dataset": write("one.txt", "one line\n")}, "too few, split leaves none for validation"),
         ({"dataset": write("empty.txt", "")}, "is an empty file"),
