@@ -28,10 +28,10 @@ def run(args: list[str]) -> int:
     if args and not args[0].startswith("-"):
         check_kind(args[0])
     given = parser.parse_args(args)
-    if not given.output:
-        parser.error("the checkpoint to write is missing: --output FILE")
     if not given.path and given.kind not in PACKAGED:
         parser.error(f"the path of the {given.kind} model is missing")
+    if not given.output:
+        parser.error("the checkpoint to write is missing: --output FILE")
     output = Path(given.output).expanduser()
     check_output(output)
     paths = [Path(path).expanduser() for path in given.path] or [PACKAGED[given.kind]()]
