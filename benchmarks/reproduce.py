@@ -136,7 +136,7 @@ def version() -> str:
     return subprocess.run(words, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
-def is_of(row: Row, run: dict[str, Any] | None) -> bool:
+def is_current(row: Row, run: dict[str, Any] | None) -> bool:
     """Whether a run was one of the row as it stands now, and has all its figures."""
     return run is not None and run["commands"] == row.commands and set(row.also) <= set(run.get("also", ()))
 
@@ -147,23 +147,23 @@ def table(rows: list[Row], results: dict[str, Any]) -> str:
     commands = []
     for row in rows:
         keys = [f"{row.name}/{seed}" for seed in row.seeds]
-        done = [results[key] for key in keys if is_of(row, results.get(key))]
-        if not done:
+        runs = [results[key] for key in keys if is_current(row, results.get(key))]
+        if not runs:
             continue
-        ours = [run["ours"] for run in done]
+        ours = [run["ours"] for run in runs]
         mean = f"**{statistics.mean(ours):.4g}**" + (
             f" ({', '.join(f'{v:.4g}' for v in ours)})" if len(ours) > 1 else ""
         )
         for name in row.also:
-            mean += f"; {name} {statistics.mean(run['also'][name] for run in done):.4g}"
-        if len(done) < len(row.seeds):
-            mean += f"; {len(done)} of {len(row.seeds)} seeds"
-        beside = [run["beside"] for run in done if run["beside"] is not None]
+            mean += f"; {name} {statistics.mean(run['also'][name] for run in runs):.4g}"
+        if len(runs) < len(row.seeds):
+            mean += f"; {len(runs)} of {len(row.seeds)} seeds"
+        beside = [run["beside"] for run in runs if run["beside"] is not None]
         simple = f"{row.baseline.partition(':')[0]} {statistics.mean(beside):.4g}" if beside and row.baseline else ""
-        about, threads = done[-1], f"{row.threads} thread{'s' * (row.threads > 1)}"
+        about, threads = runs[-1], f"{row.threads} thread{'s' * (row.threads > 1)}"
         lines.append(
             f"| {row.name}: {row.task} | {row.metric} | {simple} | {mean} | {row.target} |"
-            f" {statistics.median(run['seconds'] for run in done):.0f} |"
+            f" {statistics.median(run['seconds'] for run in runs):.0f} |"
             f" {about['machine']}, {threads}, {about['day']}, {about['version']} |"
         )
         shown = [
@@ -194,10 +194,10 @@ def main() -> None:
     for row in rows:
         for seed in row.seeds:
             key = f"{row.name}/{seed}"
-            done = is_of(row, results.get(key))
+            is_done = is_current(row, results.get(key))
             if given.list:
-                print(f"{key}: {results[key]['ours'] if done else 'to be run'}")
-            elif (given.again or not done) and (not given.rows or row.name in given.rows):
+                print(f"{key}: {results[key]['ours'] if is_done else 'to be run'}")
+            elif (given.again or not is_done) and (not given.rows or row.name in given.rows):
                 from rnnzoo.benchmark.machine import describe
 
                 about = {"commands": row.commands, "machine": describe("cpu")["processor"], "version": version()}

@@ -67,7 +67,9 @@ class Turn:
 
     def __init__(self, words: list[str], folder: Path, epoch_end: str, threads: int) -> None:
         folder.mkdir(parents=True)
-        self.epoch_end, self.seconds, self.perplexities = re.compile(epoch_end), [], []  # type: ignore[var-annotated]
+        self.epoch_end = re.compile(epoch_end)
+        self.seconds: list[float] = []
+        self.perplexities: list[float] = []
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -107,39 +109,40 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20, help="default: %(default)s, the example's")
     parser.add_argument("--dropout", type=float, default=0.2, help="default: %(default)s, the example's")
     parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    if not (given.example / "main.py").is_file():
-        parser.error(f"there is no main.py in {given.example}")
-    print(f"{describe('cpu')['processor']}, {given.threads} threads, torch {torch_version}", flush=True)
-    sizes = f"{given.layers} x {given.units} units, batches of {given.batch} x 35, dropout {given.dropout}"
+    options = parser.parse_args()
+    if not (options.example / "main.py").is_file():
+        parser.error(f"there is no main.py in {options.example}")
+    print(f"{describe('cpu')['processor']}, {options.threads} threads, torch {torch_version}", flush=True)
+    sizes = f"{options.layers} x {options.units} units, batches of {options.batch} x 35, dropout {options.dropout}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = folder / "text"
         text.mkdir()
         tokenizer = write_text(text)
-        example = f"""main.py --data {text} --emsize {given.units} --nhid {given.units} --nlayers {given.layers}
-            --epochs {given.epochs} --batch_size {given.batch} --dropout {given.dropout}"""
+        example = f"""main.py --data {text} --emsize {options.units} --nhid {options.units} --nlayers {options.layers}
+            --epochs {options.epochs} --batch_size {options.batch} --dropout {options.dropout}"""
         ours = f"""fit --config {ROOT}/configs/word_lm.yaml --data.dataset {text} --data.tokenizer {tokenizer}
-            --model.embedding_size {given.units} --model.hidden_size {given.units} --model.num_layers {given.layers}
-            --model.dropout {given.dropout} --data.batch_size {given.batch} --trainer.max_epochs {given.epochs}
+            --model.embedding_size {options.units} --model.hidden_size {options.units}
+            --model.num_layers {options.layers} --model.dropout {options.dropout}
+            --data.batch_size {options.batch} --trainer.max_epochs {options.epochs}
             --seed_everything 1"""
-        script, *options = example.split()
+        script, *settings = example.split()
         turns = {
             "the example": Turn(
-                [sys.executable, str(given.example.resolve() / script), *options],
+                [sys.executable, str(options.example.resolve() / script), *settings],
                 folder / "example",
                 r"end of epoch.*valid ppl +([\d.]+)",
-                given.threads,
+                options.threads,
             ),
             "rnnzoo fit": Turn(
                 [sys.executable, "-m", "rnnzoo", *ours.split()],
                 folder / "ours",
                 r"^epoch .*val_perplexity ([\d.]+)",
-                given.threads,
+                options.threads,
             ),
         }
         try:
-            for epoch in range(given.epochs):
+            for epoch in range(options.epochs):
                 for who, turn in list(turns.items())[:: 1 if epoch % 2 else -1]:
                     turn.epoch()
                     print(

@@ -84,7 +84,7 @@ def bring_data(
     if saved is None or data is None:  # of an earlier version
         return None
     here = {**(saved.get("init_args") or {}), **{name: _find(saved, name, path) for name in saved["files"]}}
-    typed = typed_settings(given, "data")
+    typed, trained_on = typed_settings(given, "data"), here.get("dataset")
     before = data.get("init_args") or Namespace()
     if data.class_path != saved["class_path"]:
         if any(argument == "--data" or argument.startswith("--data=") for argument in given):
@@ -93,16 +93,11 @@ def bring_data(
             if name not in here:
                 raise RnnZooError(f"--data.{name}: {saved['class_path']}, the data of {path!r}, has no such setting")
             here[name] = before[name]
+        here |= _of_other_data(saved["class_path"], here, typed, trained_on, command)
         config["data"] = Namespace(class_path=saved["class_path"], init_args=Namespace(here))
         return f"the data are those of {path}, by {saved['class_path']}, not by {data.class_path}"
-    if "dataset" in typed and "subset" in here:
-        here["subset"] = None  # that of a data set which is not read
-        here |= {f"{part}_split": None for part in PARTS if f"{part}_split" in here and f"{part}_split" not in typed}
-        if command == "predict" and "checkpoint" in here and "predict_split" not in typed:
-            here["predict_split"] = "all"
-        other = not _same(before["dataset"], here["dataset"])
-        if command in ("test", "validate") and other and "held_out" in before and "held_out" not in typed:
-            here["held_out"] = True
+    here |= {name: before[name] for name in typed & set(here)}
+    here |= _of_other_data(saved["class_path"], here, typed, trained_on, command)
     changed = []
     for name, value in here.items():
         if name not in before or name in typed:
@@ -111,6 +106,21 @@ def bring_data(
             changed.append(f"{name} {value!r} (the config has {_plain(before[name])!r})")
         before[name] = value
     return None if own or not changed else f"the data are those of {path}: {', '.join(changed)}"
+
+
+def _of_other_data(
+    class_path: str, here: dict[str, Any], typed: set[str], trained_on: Any, command: str
+) -> dict[str, Any]:
+    """What becomes of settings that are about the data set of the training, where another one is typed."""
+    if "dataset" not in typed or "dataset" not in here:
+        return {}
+    takes = default_settings(import_class(class_path))
+    about: dict[str, Any] = {"subset": None, **{f"{part}_split": None for part in PARTS}}
+    if command == "predict" and "checkpoint" in takes:
+        about["predict_split"] = "all"
+    if command in ("test", "validate") and not _is_same_dataset(here["dataset"], trained_on):
+        about["held_out"] = True
+    return {name: value for name, value in about.items() if name in takes and name not in typed}
 
 
 def _find(saved: dict[str, Any], name: str, checkpoint: str) -> str:
@@ -125,7 +135,7 @@ def _find(saved: dict[str, Any], name: str, checkpoint: str) -> str:
     return str(next((path for path in there if path.exists()), there[0]))
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_same_dataset(one: Any, other: Any) -> bool:
     """Whether two settings name the same data set."""
     if one == other:
         return True

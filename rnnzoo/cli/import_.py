@@ -5,10 +5,7 @@ from pathlib import Path
 
 from rnnzoo.cli.parser import Parser
 from rnnzoo.tasks.imports import KINDS, import_model, write_checkpoint
-from rnnzoo.tasks.imports.g2p_en import installed
 from rnnzoo.tasks.imports.imported import check_kind, check_output
-
-PACKAGED = {"g2p_en": installed}  # kinds whose model comes with a package: where it lies
 
 
 def run(args: list[str]) -> int:
@@ -28,14 +25,11 @@ def run(args: list[str]) -> int:
     if args and not args[0].startswith("-"):
         check_kind(args[0])
     given = parser.parse_args(args)
-    if not given.path and given.kind not in PACKAGED:
-        parser.error(f"the path of the {given.kind} model is missing")
     if not given.output:
         parser.error("the checkpoint to write is missing: --output FILE")
     output = Path(given.output).expanduser()
     check_output(output)
-    paths = [Path(path).expanduser() for path in given.path] or [PACKAGED[given.kind]()]
-    imported = import_model(given.kind, paths)
+    imported = import_model(given.kind, [Path(path).expanduser() for path in given.path])
     write_checkpoint(imported, given.kind, output)
     for line in imported.lines:
         print(line)

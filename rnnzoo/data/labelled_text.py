@@ -188,15 +188,13 @@ class LabelledTextData(TextExamples):
     # ---- rows
 
     def rows(self, part: str = "all") -> "Dataset":
-        fresh = part != "all" and "train" not in self._parts and self.training_examples is not None
         rows = super().rows(part)
-        if fresh and "train" in self._parts:
+        if self.training_examples is not None and self._drawn is None and "train" in self._parts:
             self._whole = whole = self._parts["train"]
-            count = int(self.training_examples or 0)
+            count = self.training_examples
             if count > len(whole):
                 raise RnnZooError(f"training_examples={count:,} is more than the {len(whole):,} rows of training")
-            drawn = np.random.default_rng(self.training_seed).choice(len(whole), count, replace=False)
-            self._drawn = np.sort(drawn)
+            self._drawn = np.sort(np.random.default_rng(self.training_seed).choice(len(whole), count, replace=False))
             self._parts["train"] = whole.select(self._drawn)
         return self._parts.get(part, rows)
 

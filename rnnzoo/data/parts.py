@@ -66,6 +66,17 @@ def make_parts(
     return _made(have, fractions, seed, groups, group_column, what)
 
 
+def held_out_parts(splits: Mapping[str, Any], named: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    """Validation and test of data that nothing was trained on: each all of them, where they are in one piece.
+
+    Returns:
+        Nothing where the data set has several splits, or `named` says which are read.
+    """
+    if len(splits) != 1 or any((named or {}).values()):
+        return {}
+    return dict.fromkeys(PARTS[1:], next(iter(splits.values())))
+
+
 def held_out_part(parts: Mapping[str, Any], part: str, dataset: Any) -> Any:
     """A part of those that there are.
 

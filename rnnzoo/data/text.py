@@ -13,7 +13,7 @@ from rnnzoo.data.base import DataModule
 from rnnzoo.data.cache import EncodedText
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.encoding import Pieces, encode_splits
-from rnnzoo.data.parts import held_out_part
+from rnnzoo.data.parts import held_out_part, held_out_parts
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, check_parts, cut, own_splits
 from rnnzoo.data.stream_loader import stream_loader
@@ -130,11 +130,9 @@ class CharTextData(DataModule):
             text, lengths = encode_splits(self._pieces(), cache_folder(self.cache_dir), rank_zero_warn)
             if not len(text.ids):
                 raise RnnZooError(f"dataset={self.dataset!r} has no characters")
-            if self.held_out and len(lengths) == 1:
-                parts = dict.fromkeys(("validation", "test"), range(len(text.ids)))
-            else:
-                parts = cut(lengths, self.split)
-                check_parts(parts, self.dataset, "characters")
+            whole = {part: range(length) for part, length in lengths.items()}
+            parts = (held_out_parts(whole) if self.held_out else {}) or cut(lengths, self.split)
+            check_parts(parts, self.dataset, "characters")
             vocabulary = self._choose(text, fixed)
             self._loaded = text, parts, vocabulary, vocabulary.encode(text.characters).numpy()
         return self._loaded
@@ -191,8 +189,10 @@ class CharTextData(DataModule):
 
 
 def _slice(parts: dict[str, range], part: str, dataset: str) -> slice:
-    where = range(0) if part == "all" else held_out_part(parts, part, dataset)
-    return slice(None) if part == "all" else slice(where.start, where.stop)
+    if part == "all":
+        return slice(None)
+    where = held_out_part(parts, part, dataset)
+    return slice(where.start, where.stop)
 
 
 def _quoted(characters: list[str]) -> str:

@@ -43,17 +43,17 @@ def pick_column(
         if not fits(features[given]):
             raise RnnZooError(f"{setting}={given!r} must hold {what}, but its type is {shown(features[given])}")
         return given
-    found = [name for name in features if fits(features[name])]
+    fitting = [name for name in features if fits(features[name])]
     for name in usual:
-        if name in found:
+        if name in fitting:
             return name
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
         others = "".join(f"; {name!r} is set aside for {use}" for name, use in aside.items())
         kinds = ", ".join(f"{name!r} of {shown(feature)}" for name, feature in features.items())
         raise RnnZooError(f"no column holds {what}, for {setting}: there are {kinds or 'no others'}{others}")
-    raise RnnZooError(f"{setting} must be given: {', '.join(found)} all hold {what}")
+    raise RnnZooError(f"{setting} must be given: {', '.join(fitting)} all hold {what}")
 
 
 def shown(feature: Any) -> str:

@@ -19,7 +19,7 @@ from rnnzoo.data.buckets import bucketed, by_length
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.encoded_texts import EncodedExamples, as_table, lengths_of
 from rnnzoo.data.handed import shown as shown_dataset
-from rnnzoo.data.parts import held_out_part, make_parts
+from rnnzoo.data.parts import held_out_part, held_out_parts, make_parts
 from rnnzoo.data.row_streams import hashed
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions
@@ -267,9 +267,9 @@ class TextExamples(DataModule):
         return held_out_part(self._parts, part, self.dataset)
 
     def _in_parts(self, splits: dict[str, "Dataset"]) -> dict[str, "Dataset"]:
-        if self.held_out and len(splits) == 1 and not any(self._named_splits.values()):
-            return dict.fromkeys(("validation", "test"), only(splits))
-        return make_parts(splits, self.split, self.split_seed, self.group_column, self._named_splits, self.dataset)
+        named = self._named_splits
+        held_out = held_out_parts(splits, named) if self.held_out else {}
+        return held_out or make_parts(splits, self.split, self.split_seed, self.group_column, named, self.dataset)
 
     @property
     def _named_splits(self) -> dict[str, str | None]:
@@ -301,9 +301,8 @@ class TextExamples(DataModule):
             if self.group_column in rows.column_names:
                 own = concatenate_datasets([own, rows.select_columns([str(self.group_column)])], axis=1)
             numbered[name] = own
-        whole = part == "all"
-        rows = concatenate_datasets(list(numbered.values())) if whole else self._in_parts(numbered)[part]
-        return rows[k]["split"], rows[k]["row"]
+        parts = self._in_parts(numbered) if part != "all" else {"all": concatenate_datasets(list(numbered.values()))}
+        return parts[part][k]["split"], parts[part][k]["row"]
 
     @contextmanager
     def naming_row(self, part: str, k: int) -> Iterator[None]:
@@ -415,9 +414,9 @@ class TextExamples(DataModule):
         Of each `crop` tokens from a random place on are taken, if it is given.
         """
         columns = self.encode(rows, numbers[0])
-        whole = np.array([len(one) for one in columns[self.sequences[0]]], dtype=np.int64)
-        length = whole if self.max_length is None else np.minimum(whole, self.max_length)
-        columns["cut"] = (whole > length).tolist()
+        tokens = np.array([len(one) for one in columns[self.sequences[0]]], dtype=np.int64)
+        length = tokens if self.max_length is None else np.minimum(tokens, self.max_length)
+        columns["cut"] = (tokens > length).tolist()
         first = np.zeros_like(length)
         if crop is not None:
             first, length = self._crop(length, np.asarray(numbers), epoch, crop)

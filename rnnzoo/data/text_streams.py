@@ -8,7 +8,7 @@ import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from rnnzoo.data.effects import warn_without_effect
-from rnnzoo.data.parts import held_out_part
+from rnnzoo.data.parts import held_out_part, held_out_parts
 from rnnzoo.data.ragged import columns_of
 from rnnzoo.data.row_streams import RowStream, make_stream_parts, open_streams, place_in_file
 from rnnzoo.data.streaming import StreamLoader, streamed
@@ -43,10 +43,8 @@ class TextStreams:
         warn_without_effect(data, ("tokens_per_batch",), "streaming=true makes batches of batch_size rows")
         bundled, grouped = next(iter(data.bundled), "kjv"), (data.group_column, named, data.dataset)
         self.splits = open_streams(data.dataset, data.subset, bundled, data.cache_dir)
-        if data.held_out and len(self.splits) == 1 and not any(named.values()):
-            self.parts = dict.fromkeys(("validation", "test"), next(iter(self.splits.values())))
-        else:
-            self.parts = make_stream_parts(self.splits, data.split, data.split_seed or 0, *grouped)
+        held_out = held_out_parts(self.splits, named) if data.held_out else {}
+        self.parts = held_out or make_stream_parts(self.splits, data.split, data.split_seed or 0, *grouped)
 
     def part(self, name: str) -> RowStream:
         """The stream of "train", "validation", "test" or "all"."""

@@ -64,9 +64,9 @@ class TextTokenizer:
         """The same, of which slices are taken alone: an id that is in none is not looked up."""
         if len(texts) > _FEW or self.backward or self._fast_words is None:
             return [*self._encode(texts)]
-        found = [self._fast_words.encode(text, most) for text in texts]
-        others = iter(self._encode([text for text, ids in zip(texts, found, strict=True) if ids is None]))
-        return [next(others) if ids is None else ids for ids in found]
+        by_words = [self._fast_words.encode(text, most) for text in texts]
+        others = iter(self._encode([text for text, ids in zip(texts, by_words, strict=True) if ids is None]))
+        return [next(others) if ids is None else ids for ids in by_words]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)

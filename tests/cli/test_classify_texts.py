@@ -108,6 +108,13 @@ def test_evaluation_on_other_data_knows_the_labels_of_the_training(zoo, run, tmp
     said = rnnzoo.load(run.checkpoint).predict(table["said"])["label"]
     figure = re.search(r"test_accuracy +([\d.]+)", answer.out)
     assert float(figure[1]) == pytest.approx((said == table["kind"]).mean(), abs=1e-3)
+    config = tmp_path / "tags.yaml"  # whose data are not the checkpoint's
+    config.write_text(
+        "model: {class_path: rnnzoo.tasks.TextClassifier}\ndata: {class_path: rnnzoo.data.TaggedTextData}\n"
+    )
+    assert zoo("test", "--config", config, "--ckpt_path", run.checkpoint, "--data.dataset", other).out.endswith(
+        answer.out
+    )
     table = pd.read_csv(other)
     table.loc[:, "kind"] = "shapes"
     table.to_csv(other, index=False)

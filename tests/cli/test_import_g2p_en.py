@@ -37,4 +37,3 @@ def test_it_is_imported_tested_asked_and_trained_further(zoo, tmp_path):
     assert zoo("import", "g2p_en", "words.csv", "--output", "x.ckpt").complaint.startswith(
         "'words.csv' is not g2p-en's"
     )
-    assert zoo("import", "fastai", "--output", "x.ckpt").complaint.startswith("import: the path of the fastai")

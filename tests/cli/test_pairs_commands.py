@@ -86,6 +86,7 @@ def test_test_prints_each_figure_and_a_beam_may_change(run, zoo, monkeypatch):
         }
 
 
+# slow, for test_two_processes.py compares runs of two processes with one by the same loaders
 @pytest.mark.slow
 def test_two_processes_reach_what_one_reaches(run, tmp_path):
     write_pairs(tmp_path / "pairs.tsv")

@@ -12,4 +12,6 @@ KINDS: dict[str, str] = {
     "stanza": "rnnzoo.tasks.imports.stanza:read_character_model",
 }
 
-__all__ = ["KINDS", "Imported", "import_model", "write_checkpoint"]
+PACKAGED = {"g2p_en": "g2p_en"}  # kinds whose model lies in the folder of a package
+
+__all__ = ["KINDS", "PACKAGED", "Imported", "import_model", "write_checkpoint"]

@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +38,6 @@ _COMMANDS = (
     "rnnzoo predict --ckpt_path {checkpoint} --data.dataset FILE --data.source_column word --data.predict_split all",
     "rnnzoo fit --config configs/g2p_en.yaml --model.pretrained {checkpoint}",
 )
-
-
-def installed() -> Path:
-    """The folder of the package, which is not imported: it would load another.
-
-    Raises:
-        RnnZooError: it is not installed.
-    """
-    spec = find_spec("g2p_en")
-    if spec is None or spec.origin is None:
-        raise RnnZooError("g2p_en needs its package, pip install 'rnnzoo[text]', or the path of its file")
-    return Path(spec.origin).parent
 
 
 def read_g2p_en(paths: Sequence[Path]) -> Imported:

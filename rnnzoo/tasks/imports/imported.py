@@ -4,6 +4,7 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +42,35 @@ class Imported:
     commands: Sequence[str] = COMMANDS
 
 
-def import_model(kind: str, paths: Sequence[Path]) -> Imported:
+def import_model(kind: str, paths: Sequence[Path] = ()) -> Imported:
     """A model of the library `kind`.
 
     Args:
         kind: one of KINDS.
-        paths: the file, the folder, or the files that it has.
+        paths: the file, the folder, or the files that it has; none for a model that an installed package has.
 
     Raises:
-        RnnZooError: an unknown kind, or files that are not of this kind, are truncated or hold code.
+        RnnZooError: an unknown kind, no path or package, or files that are not of this kind, are truncated or hold
+            code.
     """
     from rnnzoo.tasks.imports import KINDS
 
     check_kind(kind)
     module, _, function = KINDS[kind].partition(":")
-    made: Imported = getattr(importlib.import_module(module), function)(list(paths))
+    made: Imported = getattr(importlib.import_module(module), function)(list(paths) or [_installed(kind)])
     return made
+
+
+def _installed(kind: str) -> Path:
+    """The folder of the package that has the model; it is not imported, which may load more than is wanted."""
+    from rnnzoo.tasks.imports import PACKAGED
+
+    if kind not in PACKAGED:
+        raise RnnZooError(f"the path of the {kind} model is missing")
+    spec = find_spec(PACKAGED[kind])
+    if spec is None or spec.origin is None:
+        raise RnnZooError(f"{kind} is not installed: pip install 'rnnzoo[text]', or give the path of its file")
+    return Path(spec.origin).parent
 
 
 def check_kind(kind: str) -> None:
