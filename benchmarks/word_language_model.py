@@ -71,8 +71,15 @@ class Turn:
         self.seconds: list[float] = []
         self.perplexities: list[float] = []
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        # a session of its own: Linux continues what is stopped in a group whose terminal or shell has gone
         self.process = subprocess.Popen(
-            words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            words,
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         self.process.send_signal(signal.SIGSTOP)
 
