@@ -144,6 +144,16 @@ def import_(args: list[str]) -> int:
     return import_.run(args)
 
 
+# ---- backtest
+
+
+def backtest(args: list[str]) -> int:
+    """Forecasts from rolling origins, beside what came."""
+    from rnnzoo.cli import backtest
+
+    return backtest.run(args)
+
+
 # ---- generate
 
 

@@ -117,7 +117,7 @@ def _of_other_data(
     takes = default_settings(import_class(class_path))
     about: dict[str, Any] = {"subset": None, **{f"{part}_split": None for part in PARTS}}
     if command == "predict" and "checkpoint" in takes:
-        about["predict_split"] = "all"
+        about["predict_split"] = getattr(import_class(class_path), "predict_split_of_others", "all")
     if command in ("test", "validate") and not _is_same_dataset(here["dataset"], trained_on):
         about["held_out"] = True
     return {name: value for name, value in about.items() if name in takes and name not in typed}

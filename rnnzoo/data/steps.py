@@ -1,5 +1,6 @@
-"""The steps from one time of a series to the next: whether time goes on, and how many steps are missing."""
+"""The steps from one time of a series to the next: how long they are, whether time goes on, and what is missing."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,80 @@ class Steps(NamedTuple):
     first: int
 
 
+@dataclass(frozen=True)
+class Frequency:
+    """A step in time: so many of a unit.
+
+    Args:
+        size: how many.
+        unit: "ns", "month", "business day", or "" for numbers.
+        day: of the month, where the unit is a month; 0 for its last day.
+    """
+
+    size: float
+    unit: str
+    day: int = 1
+
+    def __str__(self) -> str:
+        return _in_words(self.size / 1e9, "second") if self.unit == "ns" else _in_words(self.size, self.unit)
+
+    @property
+    def season(self) -> int:
+        """Steps after which such series often resemble themselves: a day of hours, a week of days, a year of months.
+
+        1 where nothing is usual.
+        """
+        if self.unit == "month":
+            return max(1, round(12 / self.size))
+        if self.unit == "business day":
+            return 5
+        if self.unit != "ns":
+            return 1
+        seconds = self.size / 1e9
+        for period, longest in ((86400, 12 * 3600), (7 * 86400, 86400), (364 * 86400, 7 * 86400)):
+            if seconds <= longest:
+                return max(1, round(period / seconds))
+        return 1
+
+    def after(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """The times that lie so many steps behind `times`, which are nanoseconds since 1970, or numbers."""
+        if self.unit == "month":
+            month = times.astype("datetime64[ns]").astype("datetime64[M]")
+            clock = times - month.astype("datetime64[ns]").astype(np.int64)
+            later = month + (steps * round(self.size)).astype("timedelta64[M]")
+            if self.day:
+                return later.astype("datetime64[ns]").astype(np.int64) + clock
+            ends = (later + 1).astype("datetime64[D]") - np.timedelta64(1, "D")
+            day = 86_400_000_000_000
+            return ends.astype("datetime64[ns]").astype(np.int64) + clock % day
+        if self.unit == "business day":
+            day = times.astype("datetime64[ns]").astype("datetime64[D]")
+            clock = times - day.astype("datetime64[ns]").astype(np.int64)
+            later = np.busday_offset(day, steps, roll="forward")
+            return later.astype("datetime64[ns]").astype(np.int64) + clock
+        distance = steps * self.size
+        return times + (distance if times.dtype == np.float64 else np.round(distance).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where rows lie in the regular steps of their series.
+
+    Args:
+        frequency: of all series.
+        place: (N,) int64: of each row, counted from the first of its series.
+        missing: steps that no row stands for.
+        uneven: rows that lie between two steps.
+        first: the row before the first gap or uneven step; -1 for none.
+    """
+
+    frequency: Frequency
+    place: np.ndarray
+    missing: int
+    uneven: int
+    first: int
+
+
 def goes_on(times: "pd.Series") -> bool:
     """Whether each time is later than the one before, but for an hour that daylight saving repeats."""
     return not first_that_is_not_later(times)
@@ -36,40 +111,85 @@ def is_even(times: "pd.Series") -> bool:
     return not steps.missing and not steps.uneven
 
 
-def first_that_is_not_later(times: "pd.Series") -> int:
-    """The first row whose time is not later than the one before; 0 where there is none."""
-    clock = _without_daylight_saving(times)
+def first_that_is_not_later(times: "pd.Series", starts: np.ndarray | None = None) -> int:
+    """The first row whose time is not later than the one before in its series; 0 where there is none.
+
+    Args:
+        times: of all rows, series after series.
+        starts: the first row of each series; all rows are one by default.
+    """
+    clock = _without_daylight_saving(times, starts)
     later = clock[1:] > clock[:-1]
+    later[_ends(starts)] = True
     return int(np.argmin(later)) + 1 if not later.all() else 0
 
 
 def steps_of(times: "pd.Series") -> Steps:
     """The steps of times that increase, numbers or timestamps."""
-    places, unit = _places(times)
-    length, missing, uneven = _most_common(np.diff(places))
+    grid = grid_of(times)
+    return Steps(str(grid.frequency), grid.missing, grid.uneven, max(grid.first, 0))
+
+
+def grid_of(times: "pd.Series", starts: np.ndarray | None = None) -> Grid:
+    """The steps of series whose times increase, numbers or timestamps.
+
+    Args:
+        times: of all rows, series after series.
+        starts: the first row of each series; all rows are one by default.
+    """
+    places, unit = _places(times, starts)
+    inside = np.ones(max(len(places) - 1, 0), bool)
+    inside[_ends(starts)] = False
+    length, missing, uneven = _most_common(np.diff(places), inside)
     wrong = np.flatnonzero((missing > 0) | uneven)
-    return Steps(_in_words(length, unit), int(missing.sum()), int(uneven.sum()), int(wrong[0]) if wrong.size else 0)
+    begin = np.zeros(1, np.int64) if starts is None else starts
+    lengths = np.diff([*begin, len(places)])
+    place = np.round((places - np.repeat(places[begin], lengths)) / (length or 1)).astype(np.int64)
+    day = 1
+    if unit == "month":
+        day = 0 if times.dt.is_month_end.all() else int(times.dt.day.max())
+    frequency = Frequency(length, unit, day)
+    return Grid(frequency, place, int(missing.sum()), int(uneven.sum()), int(wrong[0]) if wrong.size else -1)
 
 
-def _places(times: "pd.Series") -> tuple[np.ndarray, str]:
-    """Times as numbers, of which equal steps differ by the same, and what one of it is called."""
+def clock_of(times: "pd.Series") -> np.ndarray:
+    """Times in nanoseconds since 1970, (N,) int64; numbers as int64 where they are whole, else as float64."""
+    if pd.api.types.is_datetime64_any_dtype(times):
+        naive = times.dt.tz_convert("UTC").dt.tz_localize(None) if times.dt.tz else times
+        return naive.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    numbers = times.to_numpy()
+    whole = numbers.astype(np.int64)
+    return whole if (whole == numbers).all() else numbers.astype(np.float64)
+
+
+def _ends(starts: np.ndarray | None) -> np.ndarray:
+    """Of the steps from row to row, those from one series into the next."""
+    return np.zeros(0, np.int64) if starts is None else starts[1:] - 1
+
+
+def _places(times: "pd.Series", starts: np.ndarray | None) -> tuple[np.ndarray, str]:
+    """Times as numbers, of which equal steps differ by the same, and the unit of them."""
     if not pd.api.types.is_datetime64_any_dtype(times):
         return times.to_numpy().astype(np.float64), ""
-    clock = _without_daylight_saving(times)
-    seconds = (clock - clock[0]) / np.timedelta64(1, "s")
-    if len(times) < 3:
-        return seconds, "second"
-    length = np.timedelta64(round(_most_common(np.diff(seconds))[0] * 1e6), "us")
-    ends = times.dt.is_month_end | (times.dt.day == times.dt.day.max())
-    if length >= _MONTH and ends.all():
-        return (times.dt.year * 12 + times.dt.month).to_numpy().astype(np.float64), "month"
-    if length == _DAY and (times.dt.day_of_week < 5).all() and len(times) > 5:
+    clock = _without_daylight_saving(times, starts)
+    nanoseconds = clock.astype("datetime64[ns]").astype(np.int64)
+    places = nanoseconds.astype(np.float64) if len(clock) < 2 else (nanoseconds - nanoseconds[0]).astype(np.float64)
+    inside = np.ones(max(len(places) - 1, 0), bool)
+    inside[_ends(starts)] = False
+    if inside.sum() < 2:
+        return places, "ns"
+    length = np.timedelta64(round(_most_common(np.diff(places), inside)[0] / 1e3), "us")
+    if length >= _MONTH:
+        ends = times.dt.is_month_end | (times.dt.day == times.dt.day.max())
+        if ends.all():
+            return (times.dt.year * 12 + times.dt.month).to_numpy().astype(np.float64), "month"
+    if length == _DAY and len(times) > 5 and (times.dt.day_of_week < 5).all():
         days = clock.astype("datetime64[D]")
         return np.busday_count(days[0], days).astype(np.float64), "business day"
-    return seconds, "second"
+    return places, "ns"
 
 
-def _without_daylight_saving(times: "pd.Series") -> np.ndarray:
+def _without_daylight_saving(times: "pd.Series", starts: np.ndarray | None = None) -> np.ndarray:
     """Times by a clock that is not set back in autumn and forward in spring; numbers as they are.
 
     Where steps are an hour or less, and times have no zone, one that falls by an hour in a Sunday's first hours is
@@ -81,24 +201,39 @@ def _without_daylight_saving(times: "pd.Series") -> np.ndarray:
     if times.dt.tz or len(times) < 3:
         return clock
     steps = np.diff(clock)
-    values, counts = np.unique(steps, return_counts=True)
+    inside = np.ones(len(steps), bool)
+    inside[_ends(starts)] = False
+    values, counts = np.unique(steps[inside], return_counts=True)
+    if not len(values):
+        return clock
     length = values[counts.argmax()]
     if not np.timedelta64(0) < length <= _HOUR:
         return clock
+    odd = inside & ((steps == length - _HOUR) | (steps == length + _HOUR))
+    if not odd.any():
+        return clock
     night = (times.dt.day_of_week == 6) & (times.dt.hour <= 4)
-    night = night.to_numpy()[1:] & times.dt.month.isin([3, 4, 9, 10, 11]).to_numpy()[1:]
-    back, forward = night & (steps == length - _HOUR), night & (steps == length + _HOUR)
-    return np.concatenate([clock[:1], clock[1:] + _HOUR * np.cumsum(back.astype(int) - forward.astype(int))])
+    odd &= night.to_numpy()[1:] & times.dt.month.isin([3, 4, 9, 10, 11]).to_numpy()[1:]
+    shift = np.concatenate([[0], np.cumsum(np.where(odd, np.where(steps == length - _HOUR, 1, -1), 0))])
+    begin = np.zeros(1, np.int64) if starts is None else starts
+    shift -= np.repeat(shift[begin], np.diff([*begin, len(clock)]))  # each series has a clock of its own
+    return clock + _HOUR * shift
 
 
-def _most_common(steps: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The most common of the steps; how many of it each leaves out; and whether each is no multiple of it."""
-    if not len(steps):
-        return 0.0, np.zeros(0, int), np.zeros(0, bool)
-    middle = float(np.median(steps))
-    values, counts = np.unique(np.round(steps / middle, 6), return_counts=True)
+def _most_common(steps: np.ndarray, inside: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """The most common of the steps; how many of it each leaves out; and whether each is no multiple of it.
+
+    Args:
+        steps: from row to row.
+        inside: which of them are within a series.
+    """
+    own = steps[inside]
+    if not len(own):
+        return 0.0, np.zeros(len(steps), int), np.zeros(len(steps), bool)
+    middle = float(np.median(own))
+    values, counts = np.unique(np.round(own / middle, 6), return_counts=True)
     length = middle * float(values[counts.argmax()])
-    multiple = steps / length
+    multiple = np.where(inside, steps / length, 1.0)
     uneven = np.abs(multiple - np.round(multiple)) > 1e-4
     return length, np.where(uneven, 0, np.round(multiple).astype(int) - 1), uneven
 

@@ -17,7 +17,8 @@ from pyarrow import csv
 from rnnzoo.cache import written_aside
 from rnnzoo.errors import RnnZooError
 
-_ORDER = ("loader (of the order)", "example (of the order)", "row (of the order)")  # columns until rows are sorted
+OF_THE_ORDER = " (of the order)"  # ends the name of a column that rows are sorted by, and that is not written
+_ORDER = (f"loader{OF_THE_ORDER}", f"example{OF_THE_ORDER}", f"row{OF_THE_ORDER}")
 _OTHERS = (".json", ".jsonl", ".tsv", ".txt", ".xlsx", ".xls", ".arrow", ".feather", ".gz", ".zst", ".npy", ".pt")
 
 
@@ -95,7 +96,7 @@ class PredictionsFile(BasePredictionWriter):
             table = own.take(pc.sort_indices(own, sort_keys=keys))
             if self.columns:
                 table = self._beside(trainer, table)
-            write_table(table.drop_columns([name for name in _ORDER if name in table.column_names]), self.path)
+            write_table(table.drop_columns([name for name in table.column_names if name.endswith(OF_THE_ORDER)]), self.path)
             print(f"{table.num_rows:,} predictions in {self.path}", flush=True)
 
     def _beside(self, trainer: Trainer, table: pa.Table) -> pa.Table:
