@@ -88,9 +88,7 @@ def calendar_features(times: np.ndarray, names: Sequence[str], zone: str | None 
     """
     if zone is not None:
         times = _local(times, zone)
-    made = [
-        _is_holiday(times, name) if name.startswith(_HOLIDAYS) else CALENDAR[name][0](times) for name in names
-    ]
+    made = [_is_holiday(times, name) if name.startswith(_HOLIDAYS) else CALENDAR[name][0](times) for name in names]
     return np.concatenate(made, -1).astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -48,6 +49,7 @@ class SeriesColumns:
     def named(self) -> dict[str, str]:
         """The setting of each column that is named, by its name."""
         made: dict[str, str] = {}
+        single: dict[str, Sequence[str | None]]
         single = {"target_column": self.targets, "id_column": [self.id], "time_column": [self.time]}
         for setting, names in {**single, "known": self.known, "past": self.past, "static": self.static}.items():
             for name in names:
@@ -64,9 +66,7 @@ class SeriesColumns:
         for name, setting in self.named.items():
             if name not in rows.column_names:
                 near = did_you_mean(name, rows.column_names)
-                raise RnnZooError(
-                    f"{setting}={name!r} is not in {what}{near} it has {', '.join(rows.column_names)}"
-                )
+                raise RnnZooError(f"{setting}={name!r} is not in {what}{near} it has {', '.join(rows.column_names)}")
 
 
 @dataclass
@@ -120,7 +120,7 @@ def read_panel(
     if len(columns.targets) > 1:
         first, splits, columns = _unfolded(splits, columns)
     used = [name for name in columns.named if name != columns.target]
-    target = "" if without_target else choose_column(first.features, columns.target, used, what)
+    target = "" if without_target else choose_column(first.features, next(iter(columns.targets), None), used, what)
     rows = first if len(splits) == 1 else concatenate_datasets(list(splits.values()))
     part = np.repeat(np.arange(len(splits)), [len(own) for own in splits.values()])
     if not len(rows):
@@ -342,7 +342,7 @@ def _put(into: np.ndarray, at: np.ndarray, what: np.ndarray) -> np.ndarray:
 def _fill(values: np.ndarray, starts: np.ndarray, how: str) -> None:
     """Fills what is missing in place, series by series; what lies before the first value gets it."""
     empty = np.isnan(values)
-    for a, b in zip(starts[:-1], starts[1:], strict=True):
+    for a, b in pairwise(starts):
         own = empty[a:b]
         if not own.any() or own.all():
             continue

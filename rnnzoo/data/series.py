@@ -101,6 +101,7 @@ class SeriesData(ExampleData):
 
     provides, named = ("scaling", "horizon", "season", "context"), "windows"
     predict_split_of_others: ClassVar[str] = "future"
+
     def __init__(
         self,
         dataset: str = "taylor",
@@ -159,7 +160,9 @@ class SeriesData(ExampleData):
         self.backtest_windows, self.backtest_step, self.leave_out = backtest_windows, backtest_step, leave_out
         if future is not None:
             self.predict_split = "future"
-        self.check_at_least(horizon=1, context=1, stride=1, eval_stride=1, batch_size=1, num_workers=0, backtest_windows=1, leave_out=0)
+        self.check_at_least(
+            horizon=1, context=1, stride=1, eval_stride=1, batch_size=1, num_workers=0, backtest_windows=1, leave_out=0
+        )
         if backtest_step is not None:
             self.check_at_least(backtest_step=1)
         if season is not None and season < 1:
@@ -288,9 +291,7 @@ class SeriesData(ExampleData):
         """The scaling of a single series."""
         y, name = self.series[first:stop], shown(self.dataset)
         if len(y) <= self.season:
-            raise RnnZooError(
-                f"season={self.season} is longer than the {len(y):,} values that {name} has for training"
-            )
+            raise RnnZooError(f"season={self.season} is longer than the {len(y):,} values that {name} has for training")
         known = y[~np.isnan(y)]
         with np.errstate(over="ignore", invalid="ignore"):
             seasonal_error = self._scale(0, first, stop)
@@ -368,8 +369,8 @@ class SeriesData(ExampleData):
             if (early := first < past).all():
                 k = int(lengths.argmax())
                 raise RnnZooError(
-                    f"a backtest of {self.backtest_windows} windows by steps of {stride} goes back {lengths[k] - first[k]:,}"
-                    f" steps, and needs context={self.context} + season={self.season} before them, but"
+                    f"a backtest of {self.backtest_windows} windows by steps of {stride} goes back"
+                    f" {lengths[k] - first[k]:,} steps, and needs context={self.context} + season={self.season} before them, but"
                     f" {panel.name(k)} of {shown(self.dataset)} has"
                     f" {lengths[k]:,} values"
                 )

@@ -44,7 +44,7 @@ def ranges_of(
         RnnZooError: a part is empty.
     """
     ranges = _by_time(counts, split, steps, dataset)
-    total = sum(counts.values())
+    total = np.sum(list(counts.values()), axis=0)
     if split_by != "time":
         if len(counts) > 1:
             raise RnnZooError(f"split_by={split_by!r}: {dataset} has splits of its own, {', '.join(counts)}")

@@ -68,8 +68,7 @@ class Frequency:
             if self.day:
                 return later.astype("datetime64[ns]").astype(np.int64) + clock
             ends = (later + 1).astype("datetime64[D]") - np.timedelta64(1, "D")
-            day = 86_400_000_000_000
-            return ends.astype("datetime64[ns]").astype(np.int64) + clock % day
+            return ends.astype("datetime64[ns]").astype(np.int64) + clock % 86_400_000_000_000
         if self.unit == "business day":
             day = times.astype("datetime64[ns]").astype("datetime64[D]")
             clock = times - day.astype("datetime64[ns]").astype(np.int64)

@@ -1,7 +1,7 @@
 """Series as windows: what is known at some time, and what comes next."""
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class Window:
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.past, self.future, self.origin))
 
-    def _replace(self, **fields: Tensor | None) -> Self:
+    def _replace(self, **fields: Any) -> Self:
         """As a named tuple's: the same windows with other fields."""
         return type(self)(**{**vars(self), **fields})
 
@@ -64,7 +64,7 @@ class Window:
     def to(self, device: torch.device | str) -> Self:
         """On another device; in float32 where that has no float64."""
         exact = exact_dtype(torch.device(device))
-        moved = {
+        moved: dict[str, Any] = {
             name: None if field is None else field.to(device, exact if field.dtype == torch.float64 else field.dtype)
             for name, field in vars(self).items()
         }
@@ -72,7 +72,7 @@ class Window:
 
     def pin_memory(self) -> Self:
         """In memory that a GPU reads by itself."""
-        return type(self)(**{n: None if field is None else field.pin_memory() for n, field in vars(self).items()})
+        return self._replace(**{n: field.pin_memory() for n, field in vars(self).items() if field is not None})
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:
@@ -144,7 +144,8 @@ class Windows(Dataset[Window]):
 
     def __getitem__(self, k: int) -> Window:
         batch = self.__getitems__([k])
-        return Window(**{name: None if field is None else field[0] for name, field in vars(batch).items()})
+        own: dict[str, Any] = {name: None if field is None else field[0] for name, field in vars(batch).items()}
+        return Window(**own)
 
     def __getitems__(self, places: Sequence[int]) -> Window:
         """A batch, which is what torch's loader asks for where it can."""

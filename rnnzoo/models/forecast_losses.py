@@ -1,6 +1,6 @@
-"""What the numbers of a forecast mean: a point, quantiles, or a distribution; with the loss of each and its quantiles."""
+"""What the numbers of a forecast mean, a point, quantiles or a distribution; the loss of each, and its quantiles."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -63,7 +63,8 @@ class PointLoss(ForecastLoss):
 
     def __init__(self, quantiles: Sequence[float], kind: str) -> None:
         super().__init__(quantiles)
-        self._error = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[kind]
+        errors: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+        self._error = errors[kind]
 
     def loss(self, out: Outlook, y: Tensor) -> Tensor:
         return self._error(out.left[..., 0], _units(out, y), reduction="none")

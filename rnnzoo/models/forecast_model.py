@@ -39,8 +39,8 @@ class ForecastModel(nn.Module):
 
     Without a decoder, left = head(RNN((d - m) / scale)) at the last step, for all steps ahead at once. With one, what
     the RNN says last goes into a second RNN at each step ahead, and its head speaks there; so it reads what is known
-    ahead of each step. Beside d the RNN reads the covariates of the step and, since d is a difference, those known
-    ahead of a season before.
+    ahead of each step. Beside d the RNN reads the covariates of the step and, since d is a difference, how
+    much those known ahead differ from a season before.
 
     A value that is missing is NaN. It counts as that of the season before, or else as the last one before it, d is
     then 0, and the RNN is told by a mask. What a cell takes besides x is `regular`; but the mask, and the time since a
@@ -97,7 +97,7 @@ class ForecastModel(nn.Module):
 
     @staticmethod
     def decoder_size(encoder: RNN, known: int, static: int) -> int:
-        """Features of a step ahead: what the encoder says last, how far it is, and what is known of it."""
+        """Features of a step ahead: what the encoder says last, how far it is, what is known of it."""
         return encoder.output_size + 1 + 2 * known + static
 
     def forward(self, window: Window) -> Outlook:
@@ -153,7 +153,8 @@ class ForecastModel(nn.Module):
         parts = [x]
         if self.covariates:
             covariates = self._given(window.covariates, "covariates").to(x.dtype)
-            parts += [covariates[:, self.season :], covariates[:, : -self.season, : self.known]]
+            own, before = covariates[:, self.season :], covariates[:, : -self.season, : self.known]
+            parts += [own, own[..., : self.known] - before]
         if self.static:
             static = self._given(window.static, "static covariates").to(x.dtype)
             parts.append(static[:, None].expand(-1, x.shape[1], -1))
@@ -175,7 +176,7 @@ class ForecastModel(nn.Module):
         if self.known:
             known = self._given(window.known, "covariates known ahead").to(last.dtype)
             covariates = self._given(window.covariates, "covariates").to(last.dtype)[..., : self.known]
-            parts += [known, torch.cat([covariates[:, -self.season :], known], 1)[:, :steps]]
+            parts += [known, known - torch.cat([covariates[:, -self.season :], known], 1)[:, :steps]]
         if self.static:
             static = self._given(window.static, "static covariates").to(last.dtype)
             parts.append(static[:, None].expand(-1, steps, -1))

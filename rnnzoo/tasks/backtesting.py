@@ -14,7 +14,9 @@ from rnnzoo.tasks.forecasting import Forecaster
 from rnnzoo.training.progress import digits
 
 
-def refitted(model: Forecaster, data: SeriesData, settings: Mapping[str, Any], epochs: int, **trainer: Any) -> pd.DataFrame:
+def refitted(
+    model: Forecaster, data: SeriesData, settings: Mapping[str, Any], epochs: int, **trainer: Any
+) -> pd.DataFrame:
     """The backtest of `data`, with a model for each origin that was trained on what was known by then.
 
     Args:
@@ -35,15 +37,17 @@ def refitted(model: Forecaster, data: SeriesData, settings: Mapping[str, Any], e
         fresh = type(model)(known.description, **own)
         with tempfile.TemporaryDirectory() as folder:
             best = ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
-            Trainer(
-                max_epochs=epochs, logger=False, callbacks=[best], enable_model_summary=False, **trainer
-            ).fit(fresh, known)
+            Trainer(max_epochs=epochs, logger=False, callbacks=[best], enable_model_summary=False, **trainer).fit(
+                fresh, known
+            )
             if best.best_model_path:
                 import torch
 
                 fresh.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
         there = {"predict_split": "backtest", "backtest_windows": 1, "leave_out": later}
-        frames.append(fresh.table_of(SeriesData.alike(known.description, data.dataset, **{**_plain(settings), **there})))
+        frames.append(
+            fresh.table_of(SeriesData.alike(known.description, data.dataset, **{**_plain(settings), **there}))
+        )
     return pd.concat(frames, ignore_index=True)
 
 
@@ -87,6 +91,14 @@ def lines_of(figures: pd.DataFrame, quantiles: list[float]) -> list[str]:
     """The figures as a table of text."""
     band = f"{quantiles[-1] - quantiles[0]:.0%} band"
     rows = [["cutoff", "MASE", "CRPS", f"{band} covers", "width"]]
-    rows += [[str(name), *(digits(float(value)) for value in row)] for name, row in zip(figures.index, figures.to_numpy(), strict=True)]
+    rows += [
+        [str(name), *(digits(float(value)) for value in row)]
+        for name, row in zip(figures.index, figures.to_numpy(), strict=True)
+    ]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(w) if not k else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    return [
+        "  ".join(
+            cell.ljust(w) if not k else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

@@ -22,7 +22,6 @@ from rnnzoo.training.predictions import OF_THE_ORDER, table_columns
 from rnnzoo.training.progress import digits
 
 
-
 class Forecaster(Task):
     """Forecasts `horizon` steps of series as quantiles.
 
@@ -313,7 +312,9 @@ class Forecaster(Task):
         if self._is_long(inputs):
             return self.table_of(SeriesData.alike(self.description, inputs, predict_split="future", future=future))
         if future is not None:
-            raise RnnZooError("future goes with a frame in the columns of the training, a row for each step of a series")
+            raise RnnZooError(
+                "future goes with a frame in the columns of the training, a row for each step of a series"
+            )
         made = super().predict(inputs)
         made = made.rename(columns={"origin": "series"}).drop(columns=[n for n in made if n.endswith(OF_THE_ORDER)])
         return made if made["series"].nunique() > 1 else made.drop(columns="series")
@@ -388,7 +389,7 @@ def _piece(window: Window, done: int, horizon: int) -> Window:
 
 
 def _going_on(window: Window, done: int, values: Tensor) -> Window:
-    """Windows that end a horizon later, behind `done` steps, with forecasts in the place of values; past covariates stay as they were."""
+    """Windows that end a horizon later, behind `done` steps, with forecasts for values; past covariates stay as they were."""
     past = torch.cat([window.past, values.to(window.past)], 1)[:, -window.past.shape[1] :]
     covariates = window.covariates
     if covariates is not None:

@@ -96,7 +96,9 @@ class PredictionsFile(BasePredictionWriter):
             table = own.take(pc.sort_indices(own, sort_keys=keys))
             if self.columns:
                 table = self._beside(trainer, table)
-            write_table(table.drop_columns([name for name in table.column_names if name.endswith(OF_THE_ORDER)]), self.path)
+            write_table(
+                table.drop_columns([name for name in table.column_names if name.endswith(OF_THE_ORDER)]), self.path
+            )
             print(f"{table.num_rows:,} predictions in {self.path}", flush=True)
 
     def _beside(self, trainer: Trainer, table: pa.Table) -> pa.Table:

@@ -91,9 +91,7 @@ def test_any_source_and_any_order_of_rows_gives_the_same_panel(kind: str, tmp_pa
         there = list(expected.ids).index(name)
         np.testing.assert_allclose(panel.series(k), expected.series(there), rtol=1e-12)
         for field in ("known", "past"):
-            a, b = (
-                getattr(p, field)[p.starts[j] : p.starts[j + 1]] for p, j in ((panel, k), (expected, there))
-            )
+            a, b = (getattr(p, field)[p.starts[j] : p.starts[j + 1]] for p, j in ((panel, k), (expected, there)))
             np.testing.assert_allclose(a, b, atol=1e-4)
         assert panel.static[k].tolist() == expected.static[there].tolist()
 
@@ -161,7 +159,9 @@ def test_own_splits_go_on_from_one_another_series_by_series() -> None:
         "test": list(range(37, 43)),
     }
     late = DatasetDict({**rows, "train": rows["test"], "test": rows["train"]})
-    with pytest.raises(RnnZooError, match="overlap in time: in series 's0' a row of test lies before one of validation"):
+    with pytest.raises(
+        RnnZooError, match="overlap in time: in series 's0' a row of test lies before one of validation"
+    ):
         SeriesData(late, **LONG).setup()
 
 
@@ -214,27 +214,59 @@ def changed(where: Any, column: str, value: Any) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
-        (changed(3, "sold", np.nan), {}, r"target_column='sold' .* is nan in row 3 .*or say missing=mask, forward_fill"),
+        (
+            changed(3, "sold", np.nan),
+            {},
+            r"target_column='sold' .* is nan in row 3 .*or say missing=mask, forward_fill",
+        ),
         (changed(3, "sold", np.inf), {"missing": "mask"}, r"target_column='sold' .* is inf in row 3"),
-        (frame().drop(index=9), {}, r"lacks 1 of 185 rows at steps of 1 day, the first behind row 8 .*, 2024-01-09 .* of series 's0"),
-        (changed(9, "day", pd.Timestamp("2024-01-10 07:00")), {}, r"has no frequency: .* are no multiple of 1 day, the f"),
-        (changed(70, "day", pd.Timestamp("2024-01-13")), {}, r"has 2024-01-13 .* twice of series 's1', in rows 69 and 70 "),
+        (
+            frame().drop(index=9),
+            {},
+            r"lacks 1 of 185 rows at steps of 1 day, the first behind row 8 .*, 2024-01-09 .* of series 's0",
+        ),
+        (
+            changed(9, "day", pd.Timestamp("2024-01-10 07:00")),
+            {},
+            r"has no frequency: .* are no multiple of 1 day, the f",
+        ),
+        (
+            changed(70, "day", pd.Timestamp("2024-01-13")),
+            {},
+            r"has 2024-01-13 .* twice of series 's1', in rows 69 and 70 ",
+        ),
         (frame(), {"id_column": None}, r"twice, in rows .*; if the rows are of several series, say which by id_column"),
         (frame(), {"id_column": "store"}, r"^id_column='store' is not in <DataFrame>.* it has shop, day, sold"),
         (frame(), {"known": ["prise"]}, r"^known='prise' is not in <DataFrame>; did you mean 'price'\?"),
         (frame(), {"known": ["price", "price"]}, "the column 'price' is in known twice: a column has one use"),
         (frame(), {"known": ["price"], "past": ["price"]}, "the column 'price' is both known and past"),
         (frame(), {"known": ["sold"]}, "the column 'sold' is both target_column and known"),
-        (changed(70, "region", "east"), {"static": ["region"]}, r"static='region' .* changes within a series: row 10 of s"),
-        (changed(5, "price", np.nan), {"known": ["price"]}, r"known of .* has a covariate that is missing in step 5 of ser"),
+        (
+            changed(70, "region", "east"),
+            {"static": ["region"]},
+            r"static='region' .* changes within a series: row 10 of s",
+        ),
+        (
+            changed(5, "price", np.nan),
+            {"known": ["price"]},
+            r"known of .* has a covariate that is missing in step 5 of ser",
+        ),
         (changed(5, "price", -np.inf), {"known": ["price"]}, r"^known='price' of .* is -inf in row 5"),
         (changed(5, "shop", None), {}, r"id_column='shop' of .* is empty in row 5"),
-        (changed(5, "sold", "many"), {}, "^dataset=<DataFrame> cannot be read: Could not convert 'many' with type str: .* for column sold"),
+        (
+            changed(5, "sold", "many"),
+            {},
+            "^dataset=<DataFrame> cannot be read: Could not convert 'many' with type str: .* for column sold",
+        ),
         (frame(), {"test_steps": 5}, "validation_steps=None and test_steps=5: give both"),
         (frame(), {"calendar": ["hours"]}, "calendar has 'hours'; did you mean 'hour'"),
         (frame(), {"missing": "fill"}, "missing='fill' must be one of raise, mask, forward_fill, interpolate"),
         (frame(), {"split_by": "series"}, "3 series are too few for three parts"),
-        (frame((14, 14, 14)), {}, r"the train part of <DataFrame> \(series 's0', the longest\) ends after 10 values and has 10"),
+        (
+            frame((14, 14, 14)),
+            {},
+            r"the train part of <DataFrame> \(series 's0', the longest\) ends after 10 values and has 10",
+        ),
     ],
 )
 def test_bad_input_is_one_line(table: pd.DataFrame, options: dict[str, Any], message: str) -> None:
@@ -246,7 +278,9 @@ def test_bad_input_is_one_line(table: pd.DataFrame, options: dict[str, Any], mes
 def test_a_series_that_is_too_short_is_left_out_with_a_word() -> None:
     data = SeriesData(frame((60, 8, 80)), **LONG)
     data.setup()
-    with pytest.warns(UserWarning, match=r"1 of 3 series of <DataFrame> have no window for test, series 's1' the first"):
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 series of <DataFrame> have no window for test, series 's1' the first"
+    ):
         assert {int(w["series"]) for w in windows(data, "test")} == {0, 2}
 
 

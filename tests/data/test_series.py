@@ -201,7 +201,11 @@ def test_numbers_come_out_of_a_csv_file_as_they_went_in(write: Write) -> None:
         (table(changed(17, "n/k")), {}, r"must hold numbers, but row 17 \(the first is row 0\) has 'n/k'$"),
         (table(changed(17, "x"), range(500)), {"target_column": "value"}, "but row 17 .* has 'x'"),
         (table([3.5] * 500), {}, "is constant, 3.5 throughout"),
-        (table(list(Y), range(500)), {}, "has more than one column of numbers, time, value: choose with target_column="),
+        (
+            table(list(Y), range(500)),
+            {},
+            "has more than one column of numbers, time, value: choose with target_column=",
+        ),
         (table(list(Y)), {"target_column": "demand"}, "^target_column='demand' is not in .* it has value$"),
         (table(list(Y)), {"time_column": "when"}, "^time_column='when' is not in .* it has value$"),
         (table("ab" * 20, "cd" * 20), {}, "has no column of numbers: its columns are time, value"),
@@ -231,7 +235,10 @@ HOURS = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=k) for k in ra
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([*range(9), 8, *range(10, 500)], r"has 8 twice, in rows 8 and 9 \(the first is row 0\): keep one; if the rows"),
+        (
+            [*range(9), 8, *range(10, 500)],
+            r"has 8 twice, in rows 8 and 9 \(the first is row 0\): keep one; if the rows",
+        ),
         ([*range(9), 3, *range(10, 500)], r"has 3 twice, in rows 3 and 9 "),
         ([*HOURS[:6], HOURS[2], *HOURS[7:]], r"has 2020-01-01 02:00:00 twice, in rows 2 and 6 "),
         ([*HOURS[:6], "soon", *HOURS[7:]], "has 'soon' in row 6 .*, which is no date or time"),

@@ -5,8 +5,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from rnnzoo.data.sharing import Batches
 from rnnzoo.data.panel import Panel
+from rnnzoo.data.sharing import Batches
 from rnnzoo.data.windows import Origins, Windows
 
 SERIES = np.arange(100, dtype=np.float64) ** 2
