@@ -38,6 +38,7 @@ _BUNDLED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+_MOST_SCALES = 10_000  # of series, that a description keeps
 # settings that another data set is read by for the same model
 _TO_READ_ALIKE = ("target_column", "id_column", "time_column", "known", "past", "static", "calendar", "timezone")
 
@@ -178,7 +179,10 @@ class SeriesData(ExampleData):
         self._scales: np.ndarray | None = None
         self._covariates: dict[str, Covariate] = {}
         self._coming: np.ndarray | None = None  # the series that `future` has steps of
-        self._recalled: dict[str, Covariate] | None = None  # how a model's covariates were made
+        # how a model's covariates were made, and its series scaled, by id; and what is usual among them
+        self._recalled: dict[str, Covariate] | None = None
+        self._known_scales: dict[str, float] = {}
+        self._usual_scale: float | None = None
 
     @classmethod
     def alike(cls, description: Description, dataset: Any, **settings: Any) -> "SeriesData":
@@ -193,8 +197,16 @@ class SeriesData(ExampleData):
         same = {name: more[name] for name in (*_TO_READ_ALIKE, "missing") if name in more}
         sizes = {name: getattr(description, name) for name in ("horizon", "context", "season")}
         made = cls(dataset, **{**same, **{name: size for name, size in sizes.items() if size}, **settings})
-        made._recalled = {name: Covariate.of(one) for name, one in more.get("covariates", {}).items()}
+        made._recall(description)
         return made
+
+    def _recall(self, description: Description) -> None:
+        """Takes how covariates and series are scaled from the description of a training's data."""
+        more = description.more
+        self._recalled = {name: Covariate.of(one) for name, one in more.get("covariates", {}).items()}
+        usual = (description.scaling or {}).get("seasonal_error")
+        self._usual_scale = None if usual is None else float(usual)
+        self._known_scales = dict(more.get("scales", {}))
 
     # ---- the series
 
@@ -233,6 +245,10 @@ class SeriesData(ExampleData):
             self._load()
             first, stop = self._ranges["train"]
             made = np.array([self._scale(k, int(a), int(b)) for k, (a, b) in enumerate(zip(first, stop, strict=True))])
+            if self._usual_scale is not None:  # a model's series are scaled as in its training, whatever is asked of it
+                ids = [str(one) for one in self.panel.ids]
+                known = [self._known_scales.get(one, 0.0) for one in ids] or [self._usual_scale]
+                made = np.where(np.array(known) > 0, known, np.where(made > 0, made, self._usual_scale))
             if (flat := ~(made > 0)).any():
                 if flat.all():
                     raise RnnZooError(
@@ -331,6 +347,8 @@ class SeriesData(ExampleData):
         more |= {name: value for name, value in same.items() if value}
         if self.missing != "raise":
             more["missing"] = self.missing
+        if 0 < len(panel.ids) <= _MOST_SCALES:
+            more["scales"] = dict(zip(map(str, panel.ids), self.scales.tolist(), strict=True))
         return Description(
             source=type(self).__name__,
             scaling=scaling,
@@ -475,12 +493,11 @@ class SeriesData(ExampleData):
 
     def _learned(self) -> dict[str, Covariate] | None:
         """The covariates of a checkpoint."""
-        if self.checkpoint is None:
-            return self._recalled
-        from rnnzoo.data.text_examples import description_of
+        if self.checkpoint is not None and self._recalled is None:
+            from rnnzoo.data.text_examples import description_of
 
-        saved = description_of(self.checkpoint, "checkpoint").more.get("covariates", {})
-        return {name: Covariate.of(one) for name, one in saved.items()}
+            self._recall(description_of(self.checkpoint, "checkpoint"))
+        return self._recalled
 
     def _standardise(self, rows: PanelRows, learned: Mapping[str, Covariate] | None) -> None:
         """Puts covariates of numbers in units of their spread in the training part, as float32."""
