@@ -69,7 +69,8 @@ def _windows(model: Any, data: Any, chosen: set[int], some: bool) -> list[Any]:
 
     from rnnzoo.training.forecast_picture import ShownForecast
 
-    panel, made = data.panel, []
+    panel = data.panel
+    made: list[ShownForecast] = []
     for batch in data.predict_dataloader():
         with torch.no_grad():
             quantiles = model(batch).numpy()

@@ -91,7 +91,7 @@ class SeriesData(ExampleData):
         future: a data set with the covariates known ahead for the steps to be forecast, in the same columns.
         backtest_windows: how many windows "backtest" has of each series.
         backtest_step: from one of them to the next; by default the horizon.
-        leave_out: steps at the end of each series that are taken for not known yet, but for the covariates known ahead.
+        leave_out: steps at the end of each series whose values are taken for not known yet.
         checkpoint: a checkpoint whose covariates are taken; given by the command line.
         cache_dir: folder for what `datasets` prepares; by default its own.
         column: an older name of `target_column`.
@@ -388,9 +388,8 @@ class SeriesData(ExampleData):
                 k = int(lengths.argmax())
                 raise RnnZooError(
                     f"a backtest of {self.backtest_windows} windows by steps of {stride} goes back"
-                    f" {lengths[k] - first[k]:,} steps, and needs context={self.context} + season={self.season} before them, but"
-                    f" {panel.name(k)} of {shown(self.dataset)} has"
-                    f" {lengths[k]:,} values"
+                    f" {lengths[k] - first[k]:,} steps, and needs context={self.context} + season={self.season} before"
+                    f" them, but {panel.name(k)} of {shown(self.dataset)} has {lengths[k]:,} values"
                 )
             stop = np.where(early, first, stop)
         else:

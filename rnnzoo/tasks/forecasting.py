@@ -389,7 +389,7 @@ def _piece(window: Window, done: int, horizon: int) -> Window:
 
 
 def _going_on(window: Window, done: int, values: Tensor) -> Window:
-    """Windows that end a horizon later, behind `done` steps, with forecasts for values; past covariates stay as they were."""
+    """Windows that end a horizon later, behind `done` steps, with forecasts for values; past covariates stay."""
     past = torch.cat([window.past, values.to(window.past)], 1)[:, -window.past.shape[1] :]
     covariates = window.covariates
     if covariates is not None:

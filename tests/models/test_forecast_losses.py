@@ -62,9 +62,7 @@ def test_a_mixtures_loss_and_quantiles_are_those_of_its_parts():
         for k in range(K):
             weight, loc, spread = np.split(out.left[b, k].numpy(), 3)
             weight = np.exp(weight) / np.exp(weight).sum()
-            parts = stats.norm(
-                out.base[b, k].item() + 2.5 * (loc + [-1, 0, 1]), 2.5 * (softplus(spread) + 1e-4)
-            )
+            parts = stats.norm(out.base[b, k].item() + 2.5 * (loc + np.arange(-1, 2)), 2.5 * (softplus(spread) + 1e-4))
             density = (weight * parts.pdf(y[b, k].item())).sum()
             assert nats[b, k].item() == pytest.approx(-np.log(2.5 * density), rel=1e-6)
             for q, value in zip(QUANTILES, quantiles[b, k].tolist(), strict=True):

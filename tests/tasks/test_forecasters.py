@@ -59,7 +59,7 @@ def trained(table: pd.DataFrame, steps: int = 5, data: type[SeriesData] = Series
 
 
 def test_a_leak_from_the_future_would_be_seen_and_there_is_none():
-    """Whatever comes after the first origin of the test part, but for what is known ahead, changes nothing before it."""
+    """Whatever comes behind the first origin of the test part, but for what is known ahead, changes nothing there."""
     table = frame()
     day = pd.Timestamp("2024-01-01") + pd.Timedelta(days=57)  # of 70, 0.81 are before the test part
     later = table["day"] >= day
@@ -137,7 +137,7 @@ def test_of_few_windows_all_steps_ahead_are_calibrated_together():
 
 
 def test_a_longer_horizon_goes_on_from_the_medians():
-    model, data = trained(frame())
+    model, _ = trained(frame())
     model.eval()
     long = SeriesData(frame(), **{**DATA, "horizon": 8})
     batch = next(iter(long.test_dataloader()))
