@@ -203,6 +203,13 @@ class SeriesData(ExampleData):
     def _recall(self, description: Description) -> None:
         """Takes how covariates and series are scaled from the description of a training's data."""
         more = description.more
+        for setting in ("known", "past", "static", "calendar"):
+            own, trained = getattr(self, setting), list(more.get(setting, []))
+            if own != trained:
+                raise RnnZooError(
+                    f"data.{setting} is [{', '.join(own)}], but the model was trained with [{', '.join(trained)}]: the"
+                    " same features are needed, in the same order"
+                )
         self._recalled = {name: Covariate.of(one) for name, one in more.get("covariates", {}).items()}
         usual = (description.scaling or {}).get("seasonal_error")
         self._usual_scale = None if usual is None else float(usual)
