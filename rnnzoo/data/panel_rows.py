@@ -12,7 +12,7 @@ from rnnzoo.data.covariates import Covariate, read_covariate
 from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.panel import Panel
 from rnnzoo.data.splits import PARTS
-from rnnzoo.data.steps import clock_of, first_that_is_not_later, grid_of
+from rnnzoo.data.steps import clock_of, first_that_is_not_later, grid_of, places_in
 from rnnzoo.data.values import choose_column, read_times_of, read_values, resolution
 from rnnzoo.errors import RnnZooError, did_you_mean
 
@@ -122,7 +122,7 @@ def read_panel(
     used = [name for name in columns.named if name != columns.target]
     target = "" if without_target else choose_column(first.features, next(iter(columns.targets), None), used, what)
     rows = first if len(splits) == 1 else concatenate_datasets(list(splits.values()))
-    part = np.repeat(np.arange(len(splits)), [len(own) for own in splits.values()])
+    part = np.repeat(np.arange(len(splits), dtype=np.int8), [len(own) for own in splits.values()])
     if not len(rows):
         raise RnnZooError(f"dataset={what} has no rows")
 
@@ -306,9 +306,9 @@ def _on_grid(
             f"{what} lacks {grid.missing:,} of {len(times) + grid.missing:,} rows at steps of {grid.frequency},"
             f" {where}: fill them in, or say missing=mask, forward_fill or interpolate"
         )
-    lengths = np.array([grid.place[e - 1] + 1 for e in panel.starts[1:]], dtype=np.int64)
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(bounds[:-1], np.diff(panel.starts)) + grid.place
+    place = places_in(times, starts, grid.frequency)
+    bounds = np.concatenate([[0], np.cumsum(place[panel.starts[1:] - 1] + 1)])
+    at = np.repeat(bounds[:-1], np.diff(panel.starts)) + place
     size = int(bounds[-1])
     from_row = np.maximum.accumulate(_put(np.full(size, -1), at, np.arange(len(at))))
     assert panel.times is not None

@@ -1,5 +1,6 @@
 """The steps from one time of a series to the next: how long they are, whether time goes on, and what is missing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import pandas as pd
 _NAMES = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 _MONTH = 28 * _DAY
+_AT_ONCE = 1 << 20  # rows
 
 
 class Steps(NamedTuple):
@@ -80,18 +82,16 @@ class Frequency:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where rows lie in the regular steps of their series.
+    """How rows lie in the regular steps of their series.
 
     Args:
         frequency: of all series.
-        place: (N,) int64: of each row, counted from the first of its series.
         missing: steps that no row stands for.
         uneven: rows that lie between two steps.
         first: the row before the first gap or uneven step; -1 for none.
     """
 
     frequency: Frequency
-    place: np.ndarray
     missing: int
     uneven: int
     first: int
@@ -117,10 +117,13 @@ def first_that_is_not_later(times: "pd.Series", starts: np.ndarray | None = None
         times: of all rows, series after series.
         starts: the first row of each series; all rows are one by default.
     """
-    clock = _without_daylight_saving(times, starts)
-    later = clock[1:] > clock[:-1]
-    later[_ends(starts)] = True
-    return int(np.argmin(later)) + 1 if not later.all() else 0
+    for rows, own in _groups(len(times), starts):
+        clock = _without_daylight_saving(_part(times, rows), own)
+        later = clock[1:] > clock[:-1]
+        later[own[1:] - 1] = True
+        if not later.all():
+            return rows.start + int(np.argmin(later)) + 1
+    return 0
 
 
 def steps_of(times: "pd.Series") -> Steps:
@@ -136,19 +139,30 @@ def grid_of(times: "pd.Series", starts: np.ndarray | None = None) -> Grid:
         times: of all rows, series after series.
         starts: the first row of each series; all rows are one by default.
     """
-    places, unit = _places(times, starts)
-    inside = np.ones(max(len(places) - 1, 0), bool)
-    inside[_ends(starts)] = False
-    length, missing, uneven = _most_common(np.diff(places), inside)
-    wrong = np.flatnonzero((missing > 0) | uneven)
-    begin = np.zeros(1, np.int64) if starts is None else starts
-    lengths = np.diff([*begin, len(places)])
-    place = np.round((places - np.repeat(places[begin], lengths)) / (length or 1)).astype(np.int64)
-    day = 1
-    if unit == "month":
-        day = 0 if times.dt.is_month_end.all() else int(times.dt.day.max())
-    frequency = Frequency(length, unit, day)
-    return Grid(frequency, place, int(missing.sum()), int(uneven.sum()), int(wrong[0]) if wrong.size else -1)
+    unit, length, day = "", 0.0, 1
+    missing, uneven, first = 0, 0, -1
+    for rows, own in _groups(len(times), starts):
+        some = _part(times, rows)
+        if not rows.start:
+            unit = _unit(some, own)
+            length = _most_common(np.diff(_places(some, own, unit)), own)
+            if unit == "month":
+                day = 0 if some.dt.is_month_end.all() else int(some.dt.day.max())
+        gaps, odd = _compared(np.diff(_places(some, own, unit)), own, length)
+        if first < 0 and (wrong := np.flatnonzero((gaps > 0) | odd)).size:
+            first = rows.start + int(wrong[0])
+        missing, uneven = missing + int(gaps.sum()), uneven + int(odd.sum())
+    return Grid(Frequency(length, unit, day), missing, uneven, first)
+
+
+def places_in(times: "pd.Series", starts: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """Of each row, how many steps it lies behind the first of its series, (N,) int64."""
+    made = np.empty(len(times), np.int64)
+    for rows, own in _groups(len(times), starts):
+        places = _places(_part(times, rows), own, frequency.unit)
+        first = np.repeat(places[own], np.diff([*own, len(places)]))
+        made[rows.start : rows.stop] = np.round((places - first) / frequency.size)
+    return made
 
 
 def clock_of(times: "pd.Series") -> np.ndarray:
@@ -161,34 +175,51 @@ def clock_of(times: "pd.Series") -> np.ndarray:
     return whole if (whole == numbers).all() else numbers.astype(np.float64)
 
 
-def _ends(starts: np.ndarray | None) -> np.ndarray:
-    """Of the steps from row to row, those from one series into the next."""
-    return np.zeros(0, np.int64) if starts is None else starts[1:] - 1
+def _groups(count: int, starts: np.ndarray | None) -> Iterator[tuple[range, np.ndarray]]:
+    """Rows of whole series, about a million at a time, and where series begin among them: so many need little memory."""
+    begins = np.zeros(1, np.int64) if starts is None else starts
+    first = 0
+    while first < len(begins):
+        end = max(int(np.searchsorted(begins, begins[first] + _AT_ONCE)), first + 1)
+        stop = int(begins[end]) if end < len(begins) else count
+        yield range(int(begins[first]), stop), begins[first:end] - begins[first]
+        first = end
 
 
-def _places(times: "pd.Series", starts: np.ndarray | None) -> tuple[np.ndarray, str]:
-    """Times as numbers, of which equal steps differ by the same, and the unit of them."""
+def _part(times: "pd.Series", rows: range) -> "pd.Series":
+    return times.iloc[rows.start : rows.stop].reset_index(drop=True)
+
+
+def _unit(times: "pd.Series", starts: np.ndarray) -> str:
+    """The unit in which the steps of times are equal: "" for numbers, else "ns", "month" or "business day"."""
     if not pd.api.types.is_datetime64_any_dtype(times):
-        return times.to_numpy().astype(np.float64), ""
-    clock = _without_daylight_saving(times, starts)
-    nanoseconds = clock.astype("datetime64[ns]").astype(np.int64)
-    places = nanoseconds.astype(np.float64) if len(clock) < 2 else (nanoseconds - nanoseconds[0]).astype(np.float64)
-    inside = np.ones(max(len(places) - 1, 0), bool)
-    inside[_ends(starts)] = False
-    if inside.sum() < 2:
-        return places, "ns"
-    length = np.timedelta64(round(_most_common(np.diff(places), inside)[0] / 1e3), "us")
-    if length >= _MONTH:
-        ends = times.dt.is_month_end | (times.dt.day == times.dt.day.max())
-        if ends.all():
-            return (times.dt.year * 12 + times.dt.month).to_numpy().astype(np.float64), "month"
+        return ""
+    places = _places(times, starts, "ns")
+    if len(places) - len(starts) < 2:
+        return "ns"
+    length = np.timedelta64(round(_most_common(np.diff(places), starts) / 1e3), "us")
+    if length >= _MONTH and (times.dt.is_month_end | (times.dt.day == times.dt.day.max())).all():
+        return "month"
     if length == _DAY and len(times) > 5 and (times.dt.day_of_week < 5).all():
+        return "business day"
+    return "ns"
+
+
+def _places(times: "pd.Series", starts: np.ndarray, unit: str) -> np.ndarray:
+    """Times as numbers (N,) float64, of which one step of a unit is 1, or a nanosecond."""
+    if unit == "":
+        return times.to_numpy().astype(np.float64)
+    if unit == "month":
+        return (times.dt.year * 12 + times.dt.month).to_numpy().astype(np.float64)
+    clock = _without_daylight_saving(times, starts)
+    if unit == "business day":
         days = clock.astype("datetime64[D]")
-        return np.busday_count(days[0], days).astype(np.float64), "business day"
-    return places, "ns"
+        return np.busday_count(days[0], days).astype(np.float64)
+    nanoseconds = clock.astype("datetime64[ns]").astype(np.int64)
+    return (nanoseconds - nanoseconds[0]).astype(np.float64)
 
 
-def _without_daylight_saving(times: "pd.Series", starts: np.ndarray | None = None) -> np.ndarray:
+def _without_daylight_saving(times: "pd.Series", starts: np.ndarray) -> np.ndarray:
     """Times by a clock that is not set back in autumn and forward in spring; numbers as they are.
 
     Where steps are an hour or less, and times have no zone, one that falls by an hour in a Sunday's first hours is
@@ -200,8 +231,7 @@ def _without_daylight_saving(times: "pd.Series", starts: np.ndarray | None = Non
     if times.dt.tz or len(times) < 3:
         return clock
     steps = np.diff(clock)
-    inside = np.ones(len(steps), bool)
-    inside[_ends(starts)] = False
+    inside = _inside(len(steps), starts)
     values, counts = np.unique(steps[inside], return_counts=True)
     if not len(values):
         return clock
@@ -214,27 +244,32 @@ def _without_daylight_saving(times: "pd.Series", starts: np.ndarray | None = Non
     night = (times.dt.day_of_week == 6) & (times.dt.hour <= 4)
     odd &= night.to_numpy()[1:] & times.dt.month.isin([3, 4, 9, 10, 11]).to_numpy()[1:]
     shift = np.concatenate([[0], np.cumsum(np.where(odd, np.where(steps == length - _HOUR, 1, -1), 0))])
-    begin = np.zeros(1, np.int64) if starts is None else starts
-    shift -= np.repeat(shift[begin], np.diff([*begin, len(clock)]))  # each series has a clock of its own
+    shift -= np.repeat(shift[starts], np.diff([*starts, len(clock)]))  # each series has a clock of its own
     return clock + _HOUR * shift
 
 
-def _most_common(steps: np.ndarray, inside: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The most common of the steps; how many of it each leaves out; and whether each is no multiple of it.
+def _inside(count: int, starts: np.ndarray) -> np.ndarray:
+    """Of the steps from row to row, which are within a series."""
+    inside = np.ones(count, bool)
+    inside[starts[1:] - 1] = False
+    return inside
 
-    Args:
-        steps: from row to row.
-        inside: which of them are within a series.
-    """
-    own = steps[inside]
+
+def _most_common(steps: np.ndarray, starts: np.ndarray) -> float:
+    """The most common of the steps within series; 0 where there are none."""
+    own = steps[_inside(len(steps), starts)]
     if not len(own):
-        return 0.0, np.zeros(len(steps), int), np.zeros(len(steps), bool)
+        return 0.0
     middle = float(np.median(own))
     values, counts = np.unique(np.round(own / middle, 6), return_counts=True)
-    length = middle * float(values[counts.argmax()])
-    multiple = np.where(inside, steps / length, 1.0)
+    return middle * float(values[counts.argmax()])
+
+
+def _compared(steps: np.ndarray, starts: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
+    """How many steps of `length` each leaves out, and whether each is no multiple of it."""
+    multiple = np.where(_inside(len(steps), starts), steps / (length or 1.0), 1.0)
     uneven = np.abs(multiple - np.round(multiple)) > 1e-4
-    return length, np.where(uneven, 0, np.round(multiple).astype(int) - 1), uneven
+    return np.where(uneven, 0, np.round(multiple).astype(int) - 1), uneven
 
 
 def _in_words(length: float, unit: str) -> str:
