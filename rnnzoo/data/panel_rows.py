@@ -24,7 +24,7 @@ Missing = Literal["raise", "mask", "forward_fill", "interpolate"]
 
 
 @dataclass
-class SeriesColumns:
+class PanelColumns:
     """Which columns hold what.
 
     Args:
@@ -90,7 +90,7 @@ class PanelRows:
 
 def read_panel(
     splits: Mapping[str, "Dataset"],
-    columns: SeriesColumns,
+    columns: PanelColumns,
     dataset: Any,
     missing: Missing = "raise",
     learned: Mapping[str, Covariate] | None = None,
@@ -171,8 +171,8 @@ def read_panel(
 
 
 def _unfolded(
-    splits: Mapping[str, "Dataset"], columns: SeriesColumns
-) -> tuple["Dataset", dict[str, "Dataset"], SeriesColumns]:
+    splits: Mapping[str, "Dataset"], columns: PanelColumns
+) -> tuple["Dataset", dict[str, "Dataset"], PanelColumns]:
     """A wide table in long form: each column of values is a series of its own, called by its name."""
     from datasets import concatenate_datasets
 
@@ -189,7 +189,7 @@ def _unfolded(
                 piece = piece.remove_columns(columns.id)
             pieces.append(piece.add_column(columns.id or _SERIES, names))
         made[part] = concatenate_datasets(pieces)
-    long = SeriesColumns(_VALUE, columns.id or _SERIES, columns.time, columns.known, columns.past, columns.static)
+    long = PanelColumns(_VALUE, columns.id or _SERIES, columns.time, columns.known, columns.past, columns.static)
     return next(iter(made.values())), made, long
 
 
@@ -214,7 +214,7 @@ def _series_of(rows: "Dataset", column: str | None, what: str) -> tuple[list[Any
 
 
 def _order(
-    code: np.ndarray, times: Any, rows: "Dataset", columns: SeriesColumns, what: str, part: np.ndarray
+    code: np.ndarray, times: Any, rows: "Dataset", columns: PanelColumns, what: str, part: np.ndarray
 ) -> np.ndarray | None:
     """How rows are to be sorted; None where they are.
 

@@ -13,7 +13,7 @@ from rnnzoo.data.covariates import Covariate
 from rnnzoo.data.handed import shown
 from rnnzoo.data.panel import Panel
 from rnnzoo.data.panel_future import with_future
-from rnnzoo.data.panel_rows import MISSING, Missing, PanelRows, SeriesColumns, read_panel
+from rnnzoo.data.panel_rows import MISSING, Missing, PanelRows, PanelColumns, read_panel
 from rnnzoo.data.series_parts import SplitBy, check_steps, ranges_of
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, own_splits
@@ -147,7 +147,7 @@ class SeriesData(ExampleData):
         self.target_column = target_column or usual.get("target_column")
         self.id_column, self.time_column = id_column or usual.get("id_column"), time_column or usual.get("time_column")
         self.known, self.past, self.static = list(known), list(past), list(static)
-        self.columns = SeriesColumns(
+        self.columns = PanelColumns(
             self.target_column, self.id_column, self.time_column, self.known, self.past, self.static
         )
         self.calendar, self.timezone, self.missing = list(calendar), timezone, missing
@@ -473,7 +473,7 @@ class SeriesData(ExampleData):
         splits, _ = load_splits(
             self.future, bundled="taylor", columns=list(self.columns.named), cache_dir=self.cache_dir
         )
-        columns = SeriesColumns(None, self.id_column, self.time_column, self.columns.known)
+        columns = PanelColumns(None, self.id_column, self.time_column, self.columns.known)
         learned = self._covariates
         coming = read_panel(splits, columns, self.future, self.missing, learned, without_target=True).panel
         at = 0
