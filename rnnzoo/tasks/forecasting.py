@@ -247,7 +247,7 @@ class Forecaster(Task):
         """The columns of a table of predictions: the id and the time by the names that the data have for them.
 
         Without times, "origin" is the place in the series of the window's first step ahead, and "step" counts from 1.
-        Of windows whose future is known, "y" is what came, and "cutoff" the last time before.
+        Of a backtest "y" is what came, and "cutoff" the last time before.
         """
         return self._table(columns, None if self._trainer is None else getattr(self.trainer, "datamodule", None))
 
@@ -255,17 +255,17 @@ class Forecaster(Task):
         series, origin = columns[f"series{OF_THE_ORDER}"], columns[f"origin{OF_THE_ORDER}"]
         made = {f"series{OF_THE_ORDER}": series, f"origin{OF_THE_ORDER}": origin}
         panel = getattr(data, "panel", None)
-        past = data is not None and data.predict_split != "future"
+        backtest = data is not None and data.predict_split == "backtest"
         if panel is not None and len(panel.ids):
             made[self.description.more.get("id_column", "series")] = [panel.ids[k] for k in series]
         if "time" in columns:
             assert panel is not None
             made[self.description.more.get("time_column", "time")] = panel.as_times(columns["time"])
-            made |= {"cutoff": panel.as_times(columns["cutoff"])} if past else {}
+            made |= {"cutoff": panel.as_times(columns["cutoff"])} if backtest else {}
         else:
             made["origin"] = origin
         made["step"] = columns["step"]
-        made |= {"y": columns["y"]} if past else {}
+        made |= {"y": columns["y"]} if backtest else {}
         return made | {name: column for name, column in columns.items() if name.startswith("q")}
 
     def batch_of(self, inputs: Any) -> Window:
