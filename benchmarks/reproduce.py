@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def read_rows(path: Path) -> list[Row]:
 def run(row: Row, seed: int, folder: Path) -> dict[str, Any]:
     """Runs the commands of a row with one seed, and returns what they reached.
 
-    A command without {seed} is the same for every seed, and is run once.
+    A command without {seed} is the same for every seed, and is run once. One that has ended well is not run again.
 
     Raises:
         SystemExit: one fails, or says no figure.
@@ -89,7 +90,7 @@ def run(row: Row, seed: int, folder: Path) -> dict[str, Any]:
         print(f"{row.name}, seed {seed}: rnnzoo {line}", flush=True)
         log = own / f"{k}.log"
         done = log.with_suffix(".json")  # written once the command has ended well
-        before = json.loads(done.read_text(encoding="utf-8")) if own != folder and done.is_file() else {}
+        before = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
         if before.get("line") != line:
             before = {"line": line, "seconds": execute(row, line, log)}
             write(done, json.dumps(before))
@@ -201,7 +202,10 @@ def main() -> None:
                 from rnnzoo.benchmark.machine import describe
 
                 about = {"commands": row.commands, "machine": describe("cpu")["processor"], "version": version()}
-                made = run(row, seed, (given.folder / row.name / str(seed)).absolute())
+                folder = (given.folder / row.name / str(seed)).absolute()
+                if given.again:
+                    shutil.rmtree(folder, ignore_errors=True)
+                made = run(row, seed, folder)
                 results[key] = {**made, **about, "day": date.today().isoformat()}
                 print(f"{key}: {row.metric} {made['ours']}, {made['seconds']} s", flush=True)
                 write(given.results, json.dumps(results, indent=1) + "\n")

@@ -105,3 +105,13 @@ def test_what_cannot_be_run_is_said_and_nothing_is_written(tmp_path, reproduce, 
     assert failed.failed
     assert wanted in failed.err
     assert not (tmp_path / "results.json").exists()
+
+
+def test_a_command_that_has_ended_well_is_not_run_again_unless_asked(tmp_path, reproduce):
+    assert reproduce(seeds="[1]", baseline="no such method").failed  # behind its commands, which ended well
+    log = tmp_path / "runs/tiny/1/1.log"
+    before = log.stat().st_mtime_ns
+    assert not reproduce(seeds="[1]").failed
+    assert log.stat().st_mtime_ns == before
+    assert not reproduce("--again", seeds="[1]").failed
+    assert log.stat().st_mtime_ns > before
