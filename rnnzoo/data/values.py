@@ -92,7 +92,7 @@ def check_times(rows: "Dataset", column: str, dataset: str, warn: Callable[[str]
         empty = np.array([text is None or not text.strip() for text in cells.to_pylist()])
     if (wrong := np.flatnonzero(empty)).size:
         raise RnnZooError(f"{what} is empty in row {wrong[0]:,} (the first is row 0)")
-    times = _as_times(rows, column, cells, what)
+    times = as_times(rows, column, cells, what)
     if k := first_that_is_not_later(times):
         raise RnnZooError(
             f"{what} must increase, but row {k:,} (the first is row 0) has {cells[k]} after {cells[k - 1]}: sort the "
@@ -112,7 +112,7 @@ def check_times(rows: "Dataset", column: str, dataset: str, warn: Callable[[str]
         warn(f"{what} lacks {steps.missing:,} of {total:,} rows at steps of {steps.length}, {where}; fill them in")
 
 
-def _as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
+def as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
     """Timestamps or numbers, as a pandas Series."""
     import pandas as pd
 
