@@ -127,17 +127,15 @@ class LabelledSeriesData(RowData, ExampleData):
 
     def _load(self) -> dict[str, "Dataset"]:
         if self._splits is None:
-            if isinstance(self.dataset, str) and self.dataset in {*set_names(), *SHIPPED}:
-                splits, label = read_set(self.dataset), LABEL
-            else:
-                splits, label = self._read(), self.label_column
+            of_sktime = isinstance(self.dataset, str) and self.dataset in {*set_names(), *SHIPPED}
+            splits = read_set(self.dataset) if of_sktime else self._read()
             self.columns = SeriesColumns(
                 splits,
                 f"dataset={shown_dataset(self.dataset)}",
                 id_column=self.id_column,
                 time_column=self.time_column,
                 group_column=self.group_column,
-                label_column=label,
+                label_column=LABEL if of_sktime else self.label_column,
                 features=self.features,
                 known=self._known,
                 required=self._stage != "predict",
@@ -282,7 +280,7 @@ class LabelledSeriesData(RowData, ExampleData):
         made: list[Any] = []
         for k, value in enumerate(rows[self.columns.label]):
             with self._naming(part, k):
-                read = _number(value) if numbers else column.read(value)
+                read: Any = _number(value) if numbers else column.read(value)
                 if read is None and required:
                     raise RnnZooError(f"has no label in {self.columns.label!r}")
                 made.append(read if numbers or read is None else read[0] if labels is None else labels.encode(read)[0])

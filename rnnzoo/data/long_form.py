@@ -67,12 +67,12 @@ def rows_of_series(
     for name in features:
         values = numbers_of(table[name], name, what).take(pa.array(order))
         columns[name] = pa.LargeListArray.from_arrays(offsets, values)
-    if times is not None:
+    if time_column is not None and times is not None:
         columns[time_column] = pa.LargeListArray.from_arrays(offsets, pa.array(times[order]))
     made = pa.table(columns)
-    features = type(rows.features).from_arrow_schema(made.schema)
-    features |= {name: rows.features[name] for name in (id_column, *constants)}  # names of classes, for one
-    return in_memory(made.replace_schema_metadata(features.arrow_schema.metadata))
+    known = type(rows.features).from_arrow_schema(made.schema)
+    known |= {name: rows.features[name] for name in (id_column, *constants)}  # names of classes, for one
+    return in_memory(made.replace_schema_metadata(known.arrow_schema.metadata))
 
 
 def numeric_columns(rows: "Dataset", others: Sequence[str | None], what: str) -> list[str]:

@@ -60,7 +60,7 @@ class SequenceTask(ConfusionPicture, Task):
     by_label = ("model.head.weight", "model.head.bias")
     may_change = Task.may_change | {"noise"}
     older_description, example_config = "problem", "configs/long_memory.yaml"
-    prediction_order: ClassVar = ("example", "answer")
+    prediction_order: ClassVar[tuple[str, ...]] = ("example", "answer")
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class SequenceTask(ConfusionPicture, Task):
         named = self.model.answers == 1 and bool(about.labels)  # so that a label is what is said of a sequence
         self.confusion = ConfusionCounts(self.classes) if named and 1 < self.classes <= MOST else None
         if named:
-            self.prediction_order = ("example",)  # type: ignore[misc]  # of a class with answers of several kinds
+            self.prediction_order = ("example",)  # type: ignore[misc]  # which answers there are, the data say
         bias = self.constant if self.scale is None else 0.0
         torch.nn.init.constant_(self.model.head.bias, bias)  # how to find a constant is not the question
         self.start_from_pretrained()
@@ -203,7 +203,7 @@ class SequenceTask(ConfusionPicture, Task):
                 raise RnnZooError(f"sequence {k} has {unknown[0]!r}, which is not among the {len(tokens)} tokens")
             steps = torch.tensor([place[token] for token in sequence], dtype=torch.int64)
         else:
-            steps = torch.as_tensor(np.asarray(sequence), dtype=torch.float64)
+            steps = torch.as_tensor(np.array(sequence), dtype=torch.float64)
         size = self.description.input_size
         if not len(steps) or (tokens is None and steps.shape[1:] != (size,)):
             wanted = "one token at least" if tokens is not None else f"the shape (T, {size}), T at least 1"
