@@ -101,10 +101,10 @@ def read_times_of(rows: "Dataset", column: str, dataset: str) -> Any:
         empty = np.array([text is None or not text.strip() for text in cells.to_pylist()])
     if (wrong := np.flatnonzero(empty)).size:
         raise RnnZooError(f"{what} is empty in row {wrong[0]:,} (the first is row 0)")
-    return _as_times(rows, column, cells, what)
+    return as_times(rows, column, cells, what)
 
 
-def _as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
+def as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
     """Timestamps or numbers, as a pandas Series."""
     import pandas as pd
 

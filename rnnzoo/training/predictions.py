@@ -32,12 +32,12 @@ class PredictionsFile(BasePredictionWriter):
     Args:
         path: of the file to write: CSV where it ends in .csv, else Parquet.
         columns: of the data set, to stand beside what is predicted; one that is called like a prediction's gets
-            " (data)" behind its name.
+            " (data)" behind its name. None for those that name the examples, where a data module has `named_by`.
     """
 
     def __init__(self, path: str = "predictions.parquet", columns: list[str] | None = None):
         super().__init__("batch")
-        self.path, self.columns = Path(path), list(columns or ())
+        self.path, self.columns, self._given = Path(path), list(columns or ()), columns is not None
         self._tables: list[pa.Table] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,6 +48,8 @@ class PredictionsFile(BasePredictionWriter):
             raise RnnZooError(f"{what}: it is a folder")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise RnnZooError(f"{what}: {str(folder)!r} is no such folder")
+        if not self._given:
+            self.columns = list(getattr(getattr(trainer, "datamodule", None), "named_by", ()))
         if self.columns:
             self._own_columns(trainer, [])
 
