@@ -30,7 +30,7 @@ def run(given: argparse.Namespace) -> int:
     from rnnzoo.data.series import SeriesData
     from rnnzoo.tasks.checkpoints import load_task, read_checkpoint
     from rnnzoo.tasks.forecasting import Forecaster
-    from rnnzoo.tasks.text_classification import owner
+    from rnnzoo.tasks.confusion_picture import owner
     from rnnzoo.training.forecast_picture import FORECAST, draw_forecasts
 
     model = load_task(given.checkpoint)

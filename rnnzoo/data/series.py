@@ -13,7 +13,7 @@ from rnnzoo.data.covariates import Covariate
 from rnnzoo.data.handed import shown
 from rnnzoo.data.panel import Panel
 from rnnzoo.data.panel_future import with_future
-from rnnzoo.data.panel_rows import MISSING, Missing, PanelRows, PanelColumns, read_panel
+from rnnzoo.data.panel_rows import MISSING, Missing, PanelColumns, PanelRows, read_panel
 from rnnzoo.data.series_parts import SplitBy, check_steps, ranges_of
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, own_splits

@@ -176,7 +176,7 @@ def clock_of(times: "pd.Series") -> np.ndarray:
 
 
 def _groups(count: int, starts: np.ndarray | None) -> Iterator[tuple[range, np.ndarray]]:
-    """Rows of whole series, about a million at a time, and where series begin among them: so many need little memory."""
+    """Rows of whole series, about a million at a time, for little memory; and where series begin among them."""
     begins = np.zeros(1, np.int64) if starts is None else starts
     first = 0
     while first < len(begins):
