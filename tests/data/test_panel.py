@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
@@ -83,7 +84,7 @@ def test_any_source_and_any_order_of_rows_gives_the_same_panel(kind: str, tmp_pa
         given = str(tmp_path / f"a.{kind}")
         mixed.to_csv(given, index=False) if kind == "csv" else mixed.to_parquet(given)
     elif kind == "polars":
-        given = pytest.importorskip("polars", reason="polars is no package of the tests").from_pandas(mixed)
+        given = polars.from_pandas(mixed)
     elif kind == "dataset":
         given = Dataset.from_pandas(mixed, preserve_index=False)
     panel = SeriesData(given, **LONG, **COVARIATES).panel
