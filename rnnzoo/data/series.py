@@ -239,6 +239,11 @@ class SeriesData(ExampleData):
         if self._season is None:
             frequency = self.panel.frequency
             self._season = 1 if frequency is None else frequency.season
+            if frequency is None:
+                rank_zero_warn(
+                    f"season=1, for {shown(self.dataset)} has no time_column to know a season by: season says how many"
+                    " steps it has, 24 for a day of hours"
+                )
         return self._season
 
     @property
