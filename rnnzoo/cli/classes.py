@@ -35,6 +35,7 @@ def subclasses(cls: type) -> Iterator[type]:
             if sub.__module__ in (
                 "rnnzoo.tasks.base",
                 "rnnzoo.data.base",
+                "rnnzoo.data.row_data",
                 "rnnzoo.data.text_examples",
             ):  # to be derived from
                 continue

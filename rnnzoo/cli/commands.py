@@ -122,13 +122,23 @@ def runs(args: list[str]) -> int:
 
 
 def plot(args: list[str]) -> int:
-    """Several runs in one picture."""
+    """Several runs in one picture; or the forecasts of a checkpoint."""
+    if args[:1] == ["forecast"]:
+        from rnnzoo.cli import plot_forecast
+
+        parser = Parser(
+            prog="rnnzoo plot forecast",
+            description="Draw the last windows of a forecaster's data: the past, what came, the median and the bands.",
+        )
+        plot_forecast.add_options(parser)
+        return plot_forecast.run(parser.parse_args(args[1:]))
     from rnnzoo.cli import runs
 
     parser = Parser(
         prog="rnnzoo plot",
         description="Draw a metric of several runs into one picture, each labelled by what differs among their"
-        " configs, with a dot at its best value.",
+        " configs, with a dot at its best value. `rnnzoo plot forecast CHECKPOINT` draws forecasts; a folder of that"
+        " name is ./forecast.",
     )
     runs.add_plot_options(parser)
     return runs.plot_runs(parser.parse_args(args))
@@ -142,6 +152,16 @@ def import_(args: list[str]) -> int:
     from rnnzoo.cli import import_
 
     return import_.run(args)
+
+
+# ---- backtest
+
+
+def backtest(args: list[str]) -> int:
+    """Forecasts from rolling origins, beside what came."""
+    from rnnzoo.cli import backtest
+
+    return backtest.run(args)
 
 
 # ---- generate

@@ -101,7 +101,7 @@ def _options(command: str) -> dict[str, Any]:
     else:
         function = getattr(importlib.import_module("rnnzoo.cli.commands"), function_of(command))
     actions: list[argparse.Action] = []
-    with patch.object(argparse.ArgumentParser, "parse_args", catch):
+    with patch.object(argparse.ArgumentParser, "parse_known_args", catch):  # which parse_args calls
         try:
             function([])
         except _Caught as caught:

@@ -108,6 +108,29 @@ def bring_data(
     return None if own or not changed else f"the data are those of {path}: {', '.join(changed)}"
 
 
+def data_of(content: dict[str, Any], path: str, **settings: Any) -> Any:
+    """The data module of a checkpoint.
+
+    Args:
+        content: of the checkpoint.
+        path: of the checkpoint.
+        settings: that go before those of the training.
+
+    Raises:
+        RnnZooError: the checkpoint does not say.
+    """
+    saved = content["rnnzoo"].get("data")
+    if saved is None:
+        raise RnnZooError(f"checkpoint {path!r} does not say what data it was trained on: `rnnzoo fit` writes that")
+    files = {name: _find(saved, name, path) for name in saved["files"]}
+    kind = import_class(saved["class_path"])
+    takes = default_settings(kind)
+    own = {**(saved.get("init_args") or {}), **files, **settings}
+    if "checkpoint" in takes:
+        own["checkpoint"] = path
+    return kind(**{name: value for name, value in own.items() if name in takes})
+
+
 def _of_other_data(
     class_path: str, here: dict[str, Any], typed: set[str], trained_on: Any, command: str
 ) -> dict[str, Any]:
@@ -117,7 +140,7 @@ def _of_other_data(
     takes = default_settings(import_class(class_path))
     about: dict[str, Any] = {"subset": None, **{f"{part}_split": None for part in PARTS}}
     if command == "predict" and "checkpoint" in takes:
-        about["predict_split"] = "all"
+        about["predict_split"] = getattr(import_class(class_path), "predict_split_of_others", "all")
     if command in ("test", "validate") and not _is_same_dataset(here["dataset"], trained_on):
         about["held_out"] = True
     return {name: value for name, value in about.items() if name in takes and name not in typed}

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import fields
 from itertools import product
 from pathlib import Path
@@ -344,8 +345,13 @@ class ZooCLI(LightningCLI):
                 say(f"{name} {digits(float(value))}")
 
 
-def run_lightning(command: str, args: list[str], help_asked: str | None = None) -> int:
-    """Runs one of Lightning's commands, or says what it takes where help is asked for: "short" or "all"."""
+def run_lightning(
+    command: str, args: list[str], help_asked: str | None = None, after: Callable[[ZooCLI], None] | None = None
+) -> int:
+    """Runs one of Lightning's commands, or says what it takes where help is asked for: "short" or "all".
+
+    `after` gets the command when it has run.
+    """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     if not sys.stderr.isatty():  # no line a step of what `datasets` does either
@@ -367,5 +373,7 @@ def run_lightning(command: str, args: list[str], help_asked: str | None = None) 
 
         HelpCLI(command, args)
     with no_interruption_lost():
-        ZooCLI(command, [*args, "--help"] if help_asked else args)
+        cli = ZooCLI(command, [*args, "--help"] if help_asked else args)
+        if after is not None:
+            after(cli)
     return 0

@@ -20,6 +20,7 @@ LIGHTNING = {
 }
 OTHERS = {
     "init": "start a project: a folder with a config, a cell, a test and a README",
+    "backtest": "forecast from rolling origins, beside what came",
     "generate": "sample text from a language model's checkpoint",
     "import": "make a checkpoint of another library's pretrained model",
     "runs": "list the runs in a folder: cell, size, best figures, time",

@@ -264,10 +264,6 @@ def plot_runs(given: argparse.Namespace) -> int:
     path = Path(given.output)
     if path.suffix.lower() not in _KINDS:
         raise RnnZooError(f"--output {given.output!r} must end in one of {', '.join(_KINDS)}")
-    if given.runs[0] == "forecast":
-        raise RnnZooError(
-            "'forecast' is no folder here, and what a task draws cannot be plotted yet; ./forecast is a folder"
-        )
     runs = list(dict.fromkeys(run for word in given.runs for run in runs_at(word)))
     series, logged = {}, set()
     for run in runs:

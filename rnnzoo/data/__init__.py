@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "CharTextData": "rnnzoo.data.text",
     "Examples": "rnnzoo.data.examples",
+    "LabelledSeriesData": "rnnzoo.data.labelled_series",
     "LabelledTextData": "rnnzoo.data.labelled_text",
     "LabelledTexts": "rnnzoo.data.labelled_text",
     "LongMemoryData": "rnnzoo.data.long_memory",
@@ -28,6 +29,7 @@ _HOME = {
 __all__ = [
     "CharTextData",
     "Examples",
+    "LabelledSeriesData",
     "LabelledTextData",
     "LabelledTexts",
     "LongMemoryData",
@@ -47,6 +49,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rnnzoo.data.examples import Examples, SequenceBatch
+    from rnnzoo.data.labelled_series import LabelledSeriesData
     from rnnzoo.data.labelled_text import LabelledTextData, LabelledTexts
     from rnnzoo.data.long_memory import LongMemoryData
     from rnnzoo.data.pairs import PairBatch

@@ -24,6 +24,7 @@ class DataModule(LightningDataModule):
     provides: ClassVar[tuple[str, ...]] = ()
     shares_out: ClassVar[bool] = True  # among processes; the command line switches Lightning's sampler off by it
     predict_split: str = "test"
+    predict_split_of_others: ClassVar[str] = "all"  # where `predict` gets other data than those of the training
 
     @property
     def description(self) -> Description:

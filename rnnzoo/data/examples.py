@@ -48,6 +48,10 @@ class SequenceBatch(NamedTuple):
     lengths: Tensor | None = None
     inputs: dict[str, Tensor] | None = None
 
+    def unanswered(self) -> "SequenceBatch":
+        """The same sequences without their answers."""
+        return self._replace(y=torch.full_like(self.y, torch.nan if self.y.is_floating_point() else IGNORED))
+
 
 def as_sequences(batch: Any) -> SequenceBatch:
     """A batch of any data module: Examples, (x, y), (x, y, lengths), or a dictionary by the names of `SequenceBatch`.

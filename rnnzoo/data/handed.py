@@ -44,7 +44,12 @@ def _rows(given: Any, what: str) -> "Dataset":
     if isinstance(given, datasets.Dataset):
         rows = given.with_format(None)  # else rows come as tensors, or not at all where a format leaves columns out
     elif type(given).__module__.partition(".")[0] == "pandas":
-        rows = in_memory(pa.Table.from_pandas(given, preserve_index=False).replace_schema_metadata())
+        try:
+            table = pa.Table.from_pandas(given, preserve_index=False)
+        except pa.ArrowException as error:  # a column of several types
+            reason = ": ".join(str(part) for part in error.args)
+            raise RnnZooError(f"dataset={what} cannot be read: {reason}") from error
+        rows = in_memory(table.replace_schema_metadata())
     elif hasattr(given, "__arrow_c_stream__"):
         rows = in_memory(_plain(pa.table(given)))
     else:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnzoo.data.handed import shown as shown_dataset
-from rnnzoo.data.labels import LabelColumn, Labels
+from rnnzoo.data.labels import LabelColumn, Labels, in_order_of_names
 from rnnzoo.data.streams import IGNORED
 from rnnzoo.data.text_columns import is_text, pick_column, shown
 from rnnzoo.data.text_examples import TextExamples
@@ -148,7 +148,7 @@ class LabelledTextData(TextExamples):
             there = f"the only one is {next(iter(counts))!r}" if counts else "there is none"
             raise RnnZooError(f"dataset={shown_dataset(self.dataset)}: training needs two classes or more, but {there}")
         there_are = {*counts, *self._not_drawn()}
-        names = [name for name in self._column.names or sorted(there_are, key=_order) if name in there_are]
+        names = [name for name in self._column.names or in_order_of_names(there_are) if name in there_are]
         self.labels, self._counts = Labels(names, several), [counts[name] for name in names]
 
     def _not_drawn(self) -> set[str]:
@@ -280,8 +280,3 @@ class LabelledTextData(TextExamples):
                 texts += batch["text"]
             made[part] = Texts(texts, labels)
         return tfidf(made["train"], made["validation"], made["test"], len(self.labels), self.labels.several)
-
-
-def _order(name: str) -> tuple[int, str]:
-    """Whole numbers by their value, anything else by its letters."""
-    return (int(name), "") if name.lstrip("-").isdecimal() else (0, name)

@@ -43,6 +43,11 @@ class Labels:
         return sorted({self._ids[name] for name in row})
 
 
+def in_order_of_names(names: Iterable[str]) -> list[str]:
+    """Labels sorted: whole numbers by their value, anything else by its letters."""
+    return sorted(names, key=lambda name: (int(name), "") if name.lstrip("-").isdecimal() else (0, name))
+
+
 class LabelColumn:
     """What one row of a column says.
 

@@ -25,6 +25,7 @@ def make_parts(
     group_column: str | None = None,
     named: Mapping[str, str | None] | None = None,
     dataset: Any = None,
+    stratify_column: str | None = None,
 ) -> dict[str, "Dataset"]:
     """The rows of "train", "validation" and "test", each in the order of the data set.
 
@@ -41,6 +42,8 @@ def make_parts(
         named: for "train", "validation" and "test" the name of a split, or slices of splits in the syntax of
             `datasets`, as "train[:10%]", "train[100:200]" or "train[:80%]+validation"; None for the part's own.
         dataset: its name, for messages; or whatever else it is.
+        stratify_column: whose values are shared out alike among the parts that are drawn; has no effect on groups, or
+            without a seed.
 
     Raises:
         RnnZooError: no split of a name, a slice beyond the end of its split, a part without rows, no such column,
@@ -63,7 +66,7 @@ def make_parts(
     groups = None if group_column is None else {k: _groups(rows, group_column, what) for k, rows in have.items()}
     if groups is not None and len(have) > 1:
         _warn_of_shared_groups(groups, have, group_column or "", what)
-    return _made(have, fractions, seed, groups, group_column, what)
+    return _made(have, fractions, seed, groups, group_column, what, stratify_column)
 
 
 def held_out_parts(splits: Mapping[str, Any], named: Mapping[str, str | None] | None = None) -> dict[str, Any]:
@@ -215,6 +218,7 @@ def _made(
     groups: Mapping[str, np.ndarray] | None,
     group_column: str | None,
     what: str,
+    stratify_column: str | None,
 ) -> dict[str, "Dataset"]:
     """All three parts: a missing one is drawn from the one before it."""
     lengths = {part: len(rows) for part, rows in have.items()}
@@ -230,8 +234,12 @@ def _made(
             continue
         sizes = [len(ranges[PARTS[k]]) for k in range(here, last)]
         rng = np.random.default_rng(seed or 0)
-        if groups is None:
-            labels = np.repeat(np.arange(len(sizes)), sizes) if seed is None else _draw_rows(sizes, rng)
+        if groups is None and seed is None:
+            labels = np.repeat(np.arange(len(sizes)), sizes)
+        elif groups is None and stratify_column in rows.column_names:
+            labels = _draw_alike(rows[stratify_column], sizes, rng)
+        elif groups is None:
+            labels = _draw_rows(sizes, rng)
         else:
             labels = _draw_groups(groups[part], sizes, rng, f"group_column={group_column!r} of {what}")
         for k in range(here, last):
@@ -245,6 +253,20 @@ def _made(
 def _draw_rows(sizes: list[int], rng: np.random.Generator) -> np.ndarray:
     """For each row the number of its part."""
     return rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+
+
+def _draw_alike(values: Sequence[Any], sizes: list[int], rng: np.random.Generator) -> np.ndarray:
+    """For each row the number of its part, drawn so that each value has its share in every part.
+
+    Rows that are equal stand side by side, in a drawn order; the parts are dealt out over all of them evenly.
+    """
+    order = rng.permutation(len(values))
+    _, numbers = np.unique(np.array([str(value) for value in values]), return_inverse=True)
+    order = order[np.argsort(numbers[order], kind="stable")]
+    places = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes if size])
+    labels = np.empty(len(values), dtype=np.int64)
+    labels[order] = np.repeat(np.arange(len(sizes)), sizes)[np.argsort(places, kind="stable")]
+    return labels
 
 
 def _draw_groups(values: np.ndarray, sizes: list[int], rng: np.random.Generator, what: str) -> np.ndarray:

@@ -1,197 +1,539 @@
-"""Univariate time series for forecasters."""
+"""Time series for forecasters: one or many, with covariates, in windows."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from rnnzoo.data.base import ExampleData
-from rnnzoo.data.effects import warn_without_effect
+from rnnzoo.data.calendars import check_calendar
+from rnnzoo.data.covariates import Covariate
+from rnnzoo.data.handed import shown
+from rnnzoo.data.panel import Panel
+from rnnzoo.data.panel_future import with_future
+from rnnzoo.data.panel_rows import MISSING, Missing, PanelColumns, PanelRows, read_panel
+from rnnzoo.data.series_parts import SplitBy, check_steps, ranges_of
 from rnnzoo.data.sources import load_splits
-from rnnzoo.data.splits import check_fractions, check_parts, cut, own_splits
-from rnnzoo.data.values import check_times, choose_column, read_values, resolution
-from rnnzoo.data.windows import Windows
+from rnnzoo.data.splits import check_fractions, own_splits
+from rnnzoo.data.windows import Origins, Windows
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# where a bundled data set comes from, and what holds in it where nothing else is said
+_BUNDLED: dict[str, tuple[str, dict[str, Any]]] = {
+    "taylor": ("rnnzoo.data.taylor:taylor", {"season": 336}),
+    "elecdemand": (
+        "rnnzoo.data.rdatasets_series:elecdemand",
+        {"target_column": "demand", "time_column": "time", "season": 336},
+    ),
+    "us_employment": (
+        "rnnzoo.data.rdatasets_series:us_employment",
+        {"target_column": "employed", "time_column": "month", "id_column": "series"},
+    ),
+}
+
+
+_MOST_SCALES = 10_000  # of series, that a description keeps
+# settings that another data set is read by for the same model
+_TO_READ_ALIKE = ("target_column", "id_column", "time_column", "known", "past", "static", "calendar", "timezone")
+
 
 class SeriesData(ExampleData):
-    """One series in windows of `context` + `season` values of the past and `horizon` values of the future, unscaled.
+    """Series in windows of `context` + `season` values of the past and `horizon` values of the future, unscaled.
 
-    The series is split by time. The futures of a part lie wholly in it; their pasts may reach back into the parts
-    before, which is known by then. `scaling` is of the training part alone.
+    A data set is in long form, a row for each step of a series; or wide, with a column for each series.
+
+    Series are split by time: the futures of a part lie wholly in it, and their pasts may reach back into the parts
+    before, which are known by then. What is learned of the data, the scale of a series and the mean of a covariate for
+    example, is of the training part alone.
 
     A data set's own splits train, validation (or valid, val, dev) and test are used as they are, in this order of
     time. One that is missing is the end of the one before it.
 
     Args:
-        dataset: "taylor", the half-hourly electricity demand of rnnzoo[demo]; or a CSV, Parquet, JSON or Arrow file, a
-            folder of such files, a folder that `save_to_disk` wrote, or a name on the HuggingFace hub.
+        dataset: "taylor", half-hourly electricity demand; "elecdemand", the same with temperature and working days;
+            "us_employment", many monthly series: of rnnzoo[demo]. Or a CSV, Parquet, JSON or Arrow file, a folder of
+            such files, a folder that `save_to_disk` wrote, or a name on the HuggingFace hub. In Python a Dataset, or a
+            frame of pandas or polars, too.
         subset: the configuration, for a data set on the hub that has several.
-        column: the column with the values; may be left out where only one holds numbers.
-        time_column: a column of dates or numbers that must increase from row to row; it is only checked. Steps that are
-            missing are a warning.
+        target_column: with the values; may be left out where only one holds numbers. Several are a series each.
+        id_column: says which series a row is of; None where all are of one.
+        time_column: with dates or whole numbers. Without it rows are taken to be in order of time.
+        known: columns of covariates that are known ahead, a price for example. Numbers are standardised; texts are
+            categories.
+        past: columns of covariates that are known up to the present.
+        static: columns of covariates that do not change within a series.
+        calendar: features of the time that are known ahead: "hour", "weekday", "month", "month_day", "year_day",
+            and "holidays:COUNTRY" or "holidays:COUNTRY-PART" by the library `holidays`.
+        timezone: of the clock that `calendar` goes by where times have a zone, "Australia/Melbourne" for example; UTC
+            by default.
+        missing: what becomes of a value that is empty, or a step that has no row: "raise", an error; "mask", NaN, which
+            the model is told of; "forward_fill", the value before; "interpolate", a line between its neighbours.
         horizon: values to forecast.
         context: values of the past that a forecast sees, besides a season before them.
-        season: values in a period of the series, a week for example.
+        season: values in a period of the series, a week for example; by default what is usual for its frequency.
         split: fractions of the series for training, validation and test, in this order.
+        validation_steps, test_steps: instead, so many steps at the end of each series.
+        split_by: "time"; or "series", by which a part has series of its own, from their beginnings to their ends; or
+            "both", by which it has series of its own, in a time of its own.
+        split_seed: of the draw of series, where they are split.
         stride: from one training window to the next.
         eval_stride: from one window of validation, test or prediction to the next.
         batch_size: windows in a batch, over all processes.
         num_workers: processes that load data, for each loader.
-        predict_split: what `predict` reads; "future" is the one window at the end of the series, whose future is NaN.
+        predict_split: what `predict` reads; "future" is the one window at the end of each series, whose future is not
+            known; "backtest" the last windows before it, with rolling origins.
+        future: a data set with the covariates known ahead for the steps to be forecast, in the same columns.
+        backtest_windows: how many windows "backtest" has of each series.
+        backtest_step: from one of them to the next; by default the horizon.
+        leave_out: steps at the end of each series whose values are taken for not known yet.
+        checkpoint: a checkpoint whose covariates are taken; given by the command line.
         cache_dir: folder for what `datasets` prepares; by default its own.
+        column: an older name of `target_column`.
 
     Raises:
         RnnZooError: for whatever is wrong with an argument or the series, where it is first used.
     """
 
     provides, named = ("scaling", "horizon", "season", "context"), "windows"
+    predict_split_of_others: ClassVar[str] = "future"
 
     def __init__(
         self,
         dataset: str = "taylor",
         subset: str | None = None,
-        column: str | None = None,
+        target_column: str | list[str] | None = None,
+        id_column: str | None = None,
         time_column: str | None = None,
+        known: list[str] = [],  # noqa: B006  # never changed; a list is what YAML gives
+        past: list[str] = [],  # noqa: B006
+        static: list[str] = [],  # noqa: B006
+        calendar: list[str] = [],  # noqa: B006
+        timezone: str | None = None,
+        missing: Missing = "raise",
         horizon: int = 48,
         context: int = 336,
-        season: int = 336,
+        season: int | None = None,
         split: tuple[float, float, float] = (0.7, 0.11, 0.19),
+        validation_steps: int | None = None,
+        test_steps: int | None = None,
+        split_by: SplitBy = "time",
+        split_seed: int = 0,
         stride: int = 1,
         eval_stride: int = 1,
         batch_size: int = 32,
         num_workers: int = 0,
-        predict_split: Literal["train", "validation", "test", "future"] = "test",
+        predict_split: Literal["train", "validation", "test", "future", "backtest"] = "test",
+        future: str | None = None,
+        backtest_windows: int = 1,
+        backtest_step: int | None = None,
+        leave_out: int = 0,
+        checkpoint: str | None = None,
         cache_dir: str | None = None,
+        column: str | None = None,
     ) -> None:
         super().__init__()
-        self.dataset, self.subset, self.column, self.time_column = dataset, subset, column, time_column
-        self.horizon, self.context, self.season, self.split = horizon, context, season, check_fractions(split)
+        if column is not None:
+            rank_zero_warn("column is an older name: it is target_column now")
+            target_column = target_column or column
+        self.dataset, self.subset, self.cache_dir = dataset, subset, cache_dir
+        source, usual = _BUNDLED.get(dataset, ("", {})) if isinstance(dataset, str) else ("", {})
+        self._source = source
+        self.target_column = target_column or usual.get("target_column")
+        self.id_column, self.time_column = id_column or usual.get("id_column"), time_column or usual.get("time_column")
+        self.known, self.past, self.static = list(known), list(past), list(static)
+        self.columns = PanelColumns(
+            self.target_column, self.id_column, self.time_column, self.known, self.past, self.static
+        )
+        self.calendar, self.timezone, self.missing = list(calendar), timezone, missing
+        self.horizon, self.context = horizon, context
+        self._season = usual.get("season") if season is None else season
+        self.split, self.split_by, self.split_seed = check_fractions(split), split_by, split_seed
+        self.validation_steps, self.test_steps = validation_steps, test_steps
         self.stride, self.eval_stride, self.batch_size = stride, eval_stride, batch_size
-        self.num_workers, self.predict_split, self.cache_dir = num_workers, predict_split, cache_dir
-        self.check_at_least(horizon=1, context=1, season=1, stride=1, eval_stride=1, batch_size=1, num_workers=0)
-        self.check_predict_split("future")
-        self._loaded: tuple[np.ndarray, dict[str, range]] | None = None
-        self._resolution = 0.0  # what the largest value differs by from the next that its column can hold
+        self.num_workers, self.predict_split = num_workers, predict_split
+        self.future, self.checkpoint = future, checkpoint
+        self.backtest_windows, self.backtest_step, self.leave_out = backtest_windows, backtest_step, leave_out
+        if future is not None:
+            self.predict_split = "future"
+        self.check_at_least(
+            horizon=1, context=1, stride=1, eval_stride=1, batch_size=1, num_workers=0, backtest_windows=1, leave_out=0
+        )
+        if backtest_step is not None:
+            self.check_at_least(backtest_step=1)
+        if season is not None and season < 1:
+            raise RnnZooError(f"season={season} must be at least 1")
+        self.check_predict_split("future", "backtest")
+        check_steps(validation_steps, test_steps)
+        _ = self.columns.named
+        check_calendar(self.calendar)
+        if missing not in MISSING:
+            raise RnnZooError(f"missing={missing!r} must be one of {', '.join(MISSING)}")
+        self._rows: PanelRows | None = None
+        self._ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._scales: np.ndarray | None = None
+        self._covariates: dict[str, Covariate] = {}
+        self._coming: np.ndarray | None = None  # the series that `future` has steps of
+        # how a model's covariates were made, and its series scaled, by id; and what is usual among them
+        self._recalled: dict[str, Covariate] | None = None
+        self._known_scales: dict[str, float] = {}
+        self._usual_scale: float | None = None
+
+    @classmethod
+    def alike(cls, description: Description, dataset: Any, **settings: Any) -> "SeriesData":
+        """The data of another data set, in the same columns, for a model that was trained on data of `description`.
+
+        Args:
+            description: of the data of the training.
+            dataset: as of `SeriesData`.
+            settings: of `SeriesData`, which go before those of the training.
+        """
+        more = description.more
+        same = {name: more[name] for name in (*_TO_READ_ALIKE, "missing") if name in more}
+        sizes = {name: getattr(description, name) for name in ("horizon", "context", "season")}
+        made = cls(dataset, **{**same, **{name: size for name, size in sizes.items() if size}, **settings})
+        made._recall(description)
+        return made
+
+    def _recall(self, description: Description) -> None:
+        """Takes how covariates and series are scaled from the description of a training's data."""
+        more = description.more
+        for setting in ("known", "past", "static", "calendar"):
+            own, trained = getattr(self, setting), list(more.get(setting, []))
+            if own != trained:
+                raise RnnZooError(
+                    f"data.{setting} is [{', '.join(own)}], but the model was trained with [{', '.join(trained)}]: the"
+                    " same features are needed, in the same order"
+                )
+        self._recalled = {name: Covariate.of(one) for name, one in more.get("covariates", {}).items()}
+        usual = (description.scaling or {}).get("seasonal_error")
+        self._usual_scale = None if usual is None else float(usual)
+        self._known_scales = dict(more.get("scales", {}))
+
+    # ---- the series
+
+    @property
+    def panel(self) -> Panel:
+        """All series, with their covariates standardised."""
+        return self._load().panel
 
     @property
     def series(self) -> np.ndarray:
-        """All values in the order of time, (N,) float64."""
-        return self._load()[0]
+        """The values of the first series in the order of time, (N,) float64."""
+        return self.panel.series(0)
 
     @property
     def parts(self) -> dict[str, range]:
-        """Where training, validation and test lie in the series."""
-        return self._load()[1]
+        """Where training, validation and test lie in the first series."""
+        self._load()
+        return {part: range(int(first[0]), int(stop[0])) for part, (first, stop) in self._ranges.items()}
+
+    @property
+    def season(self) -> int:
+        """Steps after which a series resembles itself."""
+        if self._season is None:
+            frequency = self.panel.frequency
+            self._season = 1 if frequency is None else frequency.season
+            if frequency is None:
+                rank_zero_warn(
+                    f"season=1, for {shown(self.dataset)} has no time_column to know a season by: season says how many"
+                    " steps it has, 24 for a day of hours"
+                )
+        return self._season
+
+    @property
+    def scales(self) -> np.ndarray:
+        """One unit of error in each series, (S,) float64: what the mean absolute scaled error is scaled by.
+
+        It is the mean of |y_t - y_{t - season}| in the training part. Where that is 0 or has no such pair, it is the
+        median of the others, and a warning; of a single series it is an error.
+        """
+        if self._scales is None:
+            self._load()
+            first, stop = self._ranges["train"]
+            made = np.array([self._scale(k, int(a), int(b)) for k, (a, b) in enumerate(zip(first, stop, strict=True))])
+            if self._usual_scale is not None:  # a model's series are scaled as in its training, whatever is asked of it
+                ids = [str(one) for one in self.panel.ids]
+                known = [self._known_scales.get(one, 0.0) for one in ids] or [self._usual_scale]
+                made = np.where(np.array(known) > 0, known, np.where(made > 0, made, self._usual_scale))
+            if (flat := ~(made > 0)).any():
+                if flat.all():
+                    raise RnnZooError(
+                        f"no series of {shown(self.dataset)} has a scale: none has a value in its training part that"
+                        f" differs from the one season={self.season} before"
+                    )
+                if not len(self.panel.ids):
+                    self._check_scale(first[0], stop[0])
+                which = int(np.flatnonzero(flat)[0])
+                rank_zero_warn(
+                    f"{flat.sum():,} of {len(made):,} series of {shown(self.dataset)}, {self.panel.name(which)} the"
+                    f" first, have no two values in their training part that lie season={self.season} apart and differ:"
+                    " their errors are scaled by the median of the other series' scales"
+                )
+                made[flat] = np.median(made[~flat])
+            self._scales = made
+        return self._scales
+
+    def _scale(self, k: int, first: int, stop: int) -> float:
+        """Of series k: of what is known before its first window, where it has no training part."""
+        begin = self.panel.starts[k]
+        if stop <= first:
+            first, stop = 0, min(int(self.panel.lengths[k]), self.context + self.season)
+        y = self.panel.values[begin + first : begin + stop]
+        with np.errstate(over="ignore", invalid="ignore"):
+            differences = np.abs(y[self.season :] - y[: -self.season])
+        differences = differences[~np.isnan(differences)]
+        return float(differences.mean()) if len(differences) else 0.0
 
     @property
     def scaling(self) -> dict[str, float]:
         """Of the training part, in the unit of the series; reads it, and can be asked for before `setup`.
 
-        `mean` and `std` of its values; `seasonal_error`: the mean of |y_t - y_{t - season}|, what MASE is scaled by.
+        `mean` and `std` of its values; `seasonal_error`: the mean of |y_t - y_{t - season}|, what MASE is scaled by; of
+        many series, their median.
 
         Raises:
-            RnnZooError: one of the two scales is zero, or the numbers are too large to be told apart.
+            RnnZooError: one of the two scales of a single series is zero, or the numbers are too large to be told
+                apart.
         """
-        part = self.parts["train"]
-        y = self.series[part.start : part.stop]
+        self._load()
+        first, stop = self._ranges["train"]
+        if not len(self.panel.ids):
+            return self._check_scale(int(first[0]), int(stop[0]))
+        inside = np.concatenate(
+            [self.panel.values[s + a : s + b] for s, a, b in zip(self.panel.starts, first, stop, strict=False)]
+        )
+        inside = inside[~np.isnan(inside)]
+        return {
+            "mean": float(inside.mean()),
+            "std": float(inside.std()),
+            "seasonal_error": float(np.median(self.scales)),
+        }
+
+    def _check_scale(self, first: int, stop: int) -> dict[str, float]:
+        """The scaling of a single series."""
+        y, name = self.series[first:stop], shown(self.dataset)
         if len(y) <= self.season:
-            raise RnnZooError(
-                f"season={self.season} is longer than the {len(y):,} values that {self.dataset!r} has for training"
-            )
+            raise RnnZooError(f"season={self.season} is longer than the {len(y):,} values that {name} has for training")
+        known = y[~np.isnan(y)]
         with np.errstate(over="ignore", invalid="ignore"):
-            seasonal_error = float(np.abs(y[self.season :] - y[: -self.season]).mean())
-            mean, std = float(y.mean()), float(y.std())
-        if y.min() == y.max():
-            raise RnnZooError(f"{self.dataset!r} is constant in the training part, {y[0]} throughout: nothing to learn")
+            seasonal_error = self._scale(0, first, stop)
+            mean, std = float(known.mean()), float(known.std())
+        if known.min() == known.max():
+            raise RnnZooError(f"{name} is constant in the training part, {known[0]} throughout: nothing to learn")
         if seasonal_error == 0:
             raise RnnZooError(
-                f"the training part of {self.dataset!r} repeats itself exactly after season={self.season} values: "
+                f"the training part of {name} repeats itself exactly after season={self.season} values: "
                 "MASE has nothing to compare with; choose another season"
             )
-        largest = np.abs(y).max()
+        largest = np.abs(known).max()
         if not np.isfinite([mean, std, seasonal_error]).all():
-            raise RnnZooError(f"{self.dataset!r} has values up to {largest:g}, too large to add up: rescale it")
-        if self._resolution > 0.01 * seasonal_error:
+            raise RnnZooError(f"{name} has values up to {largest:g}, too large to add up: rescale it")
+        if self._load().resolution > 0.01 * seasonal_error:
             raise RnnZooError(
-                f"{self.dataset!r} has values up to {largest:g}, which are held to {self._resolution:g} at best: "
+                f"{name} has values up to {largest:g}, which are held to {self._load().resolution:g} at best: "
                 f"too coarse for differences of {seasonal_error:g} from a season before; subtract a constant from it"
             )
         return {"mean": mean, "std": std, "seasonal_error": seasonal_error}
 
     @property
     def description(self) -> Description:
-        """What a task has to know: scaling, horizon and season; reads the series, as `scaling`."""
+        """What a task has to know: scaling, horizon, season and covariates; reads the series, as `scaling`."""
+        scaling, panel = self.scaling, self.panel
+        more: dict[str, Any] = {}
+        calendar = check_calendar(self.calendar)
+        sizes = {
+            "known_size": panel.known.shape[1] + calendar,
+            "past_size": panel.past.shape[1],
+            "static_size": panel.static.shape[1],
+        }
+        more |= {name: size for name, size in sizes.items() if size}
+        if self._covariates:
+            more["covariates"] = {name: one.to_json() for name, one in self._covariates.items()}
+        same = {name: getattr(self, name) for name in _TO_READ_ALIKE}
+        more |= {name: value for name, value in same.items() if value}
+        if self.missing != "raise":
+            more["missing"] = self.missing
+        if 0 < len(panel.ids) <= _MOST_SCALES:
+            more["scales"] = dict(zip(map(str, panel.ids), self.scales.tolist(), strict=True))
         return Description(
             source=type(self).__name__,
-            scaling=self.scaling,
+            scaling=scaling,
             horizon=self.horizon,
             season=self.season,
             context=self.context,
+            more=more,
         )
+
+    # ---- windows
 
     def setup(self, stage: str | None = None) -> None:
         self._load()
 
     def read(self, part: str, training: bool) -> Windows:
-        return self._windows(part, self.stride if training else self.eval_stride)
-
-    def _windows(self, part: str, stride: int) -> Windows:
-        y, parts = self._load()
-        past = self.context + self.season
+        panel, past = self.panel, self.context + self.season
+        lengths = panel.lengths
+        horizon, asked = self.horizon, None
         if part == "future":
-            where, origins = range(len(y)), range(len(y), len(y) + 1)
+            first, stop, stride = lengths, lengths + 1, 1
+            if self._coming is not None:
+                stop = np.where(panel.ahead > 0, stop, first)
+                horizon, asked = int(panel.ahead.max()), panel.ahead
+            elif panel.known.shape[1] and self.leave_out < horizon:
+                names = ", ".join(self.columns.known)
+                raise RnnZooError(
+                    f"known={names} must be known of the steps to be forecast: give --data.future a file that has them,"
+                    f" the {self.horizon} steps behind the end of each series"
+                )
+            wanted = stop > first
+        elif part == "backtest":
+            wanted = np.ones(len(panel), dtype=bool)
+            stride = self.backtest_step or horizon
+            first = lengths - horizon - stride * (self.backtest_windows - 1)
+            stop = lengths - horizon + 1
+            if (early := first < past).all():
+                k = int(lengths.argmax())
+                raise RnnZooError(
+                    f"a backtest of {self.backtest_windows} windows by steps of {stride} goes back"
+                    f" {lengths[k] - first[k]:,} steps, and needs context={self.context} + season={self.season} before"
+                    f" them, but {panel.name(k)} of {shown(self.dataset)} has {lengths[k]:,} values"
+                )
+            stop = np.where(early, first, stop)
         else:
-            where = parts[part]
-            origins = range(max(where.start, past), where.stop - self.horizon + 1, stride)
-        if not origins or past > len(y):
-            raise RnnZooError(
-                f"the {part} part of {self.dataset!r} ends after {where.stop:,} values and has {len(where):,}, too "
-                f"few for a window: context={self.context} + season={self.season} before horizon={self.horizon} in it"
+            first, stop = self._ranges[part]
+            wanted = stop > first
+            stop, stride = stop - horizon + 1, self.stride if training else self.eval_stride
+        begin = np.maximum(first, past)
+        long = (stop > begin) & (stop > first)
+        if not long.any():
+            self._refuse(part, past)
+        if (short := ~long & wanted).any() and not training:
+            which = int(np.flatnonzero(short)[0])
+            rank_zero_warn(
+                f"{short.sum():,} of {len(panel):,} series of {shown(self.dataset)} have no window for {part},"
+                f" {panel.name(which)} the first, of {lengths[which]:,} values: too few for context={self.context} +"
+                f" season={self.season} before horizon={self.horizon}"
             )
-        return Windows(y, past, self.horizon, origins)
+        origins = Origins(np.arange(len(panel)), begin, stop, stride)
+        return Windows(panel, past, horizon, origins, self.scales, self.calendar, self.timezone, asked)
 
-    def _load(self) -> tuple[np.ndarray, dict[str, range]]:
-        if self._loaded is None:
-            values = self._values()
-            y = np.concatenate(list(values.values()))
-            if not len(y):
-                raise RnnZooError(f"dataset={self.dataset!r} has no rows")
-            if y.min() == y.max():
-                raise RnnZooError(f"{self.dataset!r} is constant, {y[0]} throughout: there is nothing to forecast")
-            parts = cut({part: len(v) for part, v in values.items()}, self.split)
-            check_parts(parts, self.dataset, "values")
-            self._loaded = y, parts
-        return self._loaded
+    def _refuse(self, part: str, past: int) -> None:
+        lengths = self.panel.lengths
+        if part == "future":
+            longest = int(lengths.argmax())
+            end = count = int(lengths[longest])
+        else:
+            first, stop = self._ranges[part]
+            longest = int((stop - first).argmax())
+            end, count = int(stop[longest]), int(stop[longest] - first[longest])
+        of = f" ({self.panel.name(longest)}, the longest)" if len(self.panel.ids) else ""
+        raise RnnZooError(
+            f"the {part} part of {shown(self.dataset)}{of} ends after {end:,} values and has {count:,}, too "
+            f"few for a window: context={self.context} + season={self.season} before horizon={self.horizon} in it"
+        )
 
-    def _values(self) -> dict[str, np.ndarray]:
-        """For each part that the data set has a split for, the values of that split."""
-        if self.dataset == "taylor":
-            names = ("subset", "column", "time_column", "cache_dir")
-            warn_without_effect(self, names, "dataset='taylor' is one series of a package")
-            return {"train": _taylor()}
+    # ---- reading
+
+    def _load(self) -> PanelRows:
+        if self._rows is None:
+            splits = self._splits()
+            own = {part: splits[name] for part, name in own_splits(list(splits), shown(self.dataset)).items()}
+            learned = self._learned()
+            rows = read_panel(own, self.columns, self.dataset, self.missing, learned)
+            panel = rows.panel
+            known = panel.values[~np.isnan(panel.values)]
+            if not len(known):
+                raise RnnZooError(f"{shown(self.dataset)} has no values in column {rows.target!r}")
+            if known.min() == known.max():
+                raise RnnZooError(
+                    f"{shown(self.dataset)} is constant, {known[0]} throughout: there is nothing to forecast"
+                )
+            counts = rows.counts
+            if self.leave_out:
+                last = list(counts)[-1]
+                counts = {**counts, last: np.maximum(counts[last] - self.leave_out, 0)}
+            ranges = ranges_of(
+                counts,
+                self.split,
+                (self.validation_steps, self.test_steps),
+                self.split_by,
+                self.split_seed,
+                shown(self.dataset),
+            )
+            self._ranges = ranges
+            self._standardise(rows, learned)
+            if self.leave_out:
+                rows.panel.ahead = np.minimum(rows.panel.ahead + self.leave_out, np.diff(rows.panel.starts))
+            if self.future is not None:
+                rows.panel, self._coming = self._with_future(rows.panel)
+            self._rows = rows
+        return self._rows
+
+    def _with_future(self, panel: Panel) -> tuple[Panel, np.ndarray]:
         splits, _ = load_splits(
+            self.future, bundled="taylor", columns=list(self.columns.named), cache_dir=self.cache_dir
+        )
+        columns = PanelColumns(None, self.id_column, self.time_column, self.columns.known)
+        learned = self._covariates
+        coming = read_panel(splits, columns, self.future, self.missing, learned, without_target=True).panel
+        at = 0
+        for name in self.columns.known:
+            one = learned[name]
+            if one.labels is None:
+                coming.known[:, at] = (coming.known[:, at] - one.mean) / one.std
+            at += one.width
+        return with_future(panel, coming, self.future)
+
+    def _splits(self) -> "Mapping[str, Dataset]":
+        if self._source:
+            module, _, function = self._source.partition(":")
+            made: Mapping[str, Dataset] = getattr(import_module(module), function)()
+            return made
+        return load_splits(
             self.dataset,
             self.subset,
             bundled="taylor",
-            columns=(self.column, *([] if self.time_column is None else [self.time_column])),
+            columns=list(self.columns.named),
             cache_dir=self.cache_dir,
+        )[0]
+
+    def _learned(self) -> dict[str, Covariate] | None:
+        """The covariates of a checkpoint."""
+        if self.checkpoint is not None and self._recalled is None:
+            from rnnzoo.data.text_examples import description_of
+
+            self._recall(description_of(self.checkpoint, "checkpoint"))
+        return self._recalled
+
+    def _standardise(self, rows: PanelRows, learned: Mapping[str, Covariate] | None) -> None:
+        """Puts covariates of numbers in units of their spread in the training part, as float32."""
+        panel = rows.panel
+        first, stop = self._ranges["train"]
+        inside = np.zeros(len(panel.values) + 1, np.int32)  # 1 within the training part, as a running sum of steps
+        np.add.at(inside, panel.starts[:-1] + first, 1)
+        np.add.at(inside, panel.starts[:-1] + np.maximum(stop, first), -1)
+        training = np.cumsum(inside)[:-1] > 0
+        trained = stop > first
+        groups: Sequence[tuple[str, list[str], np.ndarray]] = (
+            ("known", list(self.columns.known), training),
+            ("past", list(self.columns.past), training),
+            ("static", list(self.columns.static), trained),
         )
-        own = {part: splits[name] for part, name in own_splits(list(splits), self.dataset).items()}
-        column = choose_column(own["train"].features, self.column, self.time_column, self.dataset)
-        if self.time_column is not None:
-            from datasets import concatenate_datasets
-
-            check_times(concatenate_datasets(list(own.values())), self.time_column, self.dataset, rank_zero_warn)
-        values = {part: read_values(rows, column, self.dataset) for part, rows in own.items()}
-        self._resolution = max(resolution(own[part], column, values[part]) for part in own)
-        return values
-
-
-def _taylor() -> np.ndarray:
-    try:
-        from pmdarima.datasets import load_taylor
-    except ImportError as error:
-        raise RnnZooError("dataset='taylor' comes with a package: pip install 'rnnzoo[demo]'") from error
-    return np.asarray(load_taylor(), dtype=np.float64)
+        self._covariates = {}
+        for field, names, where in groups:
+            numbers, at = getattr(panel, field), 0
+            for name in names:
+                covariate = rows.covariates[name]
+                if covariate.labels is None:
+                    if learned is None or name not in learned:
+                        own = numbers[where, at]
+                        covariate = Covariate(None, float(own.mean()), float(own.std()) or 1.0)
+                    numbers[:, at] = (numbers[:, at] - covariate.mean) / covariate.std
+                self._covariates[name] = covariate
+                at += covariate.width
+            setattr(panel, field, numbers.astype(np.float32))

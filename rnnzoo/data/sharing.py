@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from rnnzoo.errors import RnnZooError
 
 BLANK = -1  # the place of no example
+_AT_ONCE = 1 << 16  # places
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -82,8 +83,9 @@ class Shuffled(Sampler[int]):
         # what Lightning says by set_epoch counts an epoch twice where a run by max_steps is resumed at an epoch's end
         epoch = getattr(self.trainer, "current_epoch", self.epoch)
         order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed + epoch))
-        own = order[self.rank :: self.world_size].tolist()
-        yield from own
+        own = order[self.rank :: self.world_size]
+        for some in own.split(_AT_ONCE):  # a list of all would be five times as large as they are
+            yield from some.tolist()
         if len(own) < len(self):
             yield BLANK
 

@@ -14,29 +14,27 @@ from filelock import FileLock
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from rnnzoo.cache import cache_folder, cannot_write
-from rnnzoo.data.base import DataModule
 from rnnzoo.data.buckets import bucketed, by_length
 from rnnzoo.data.effects import warn_without_effect
 from rnnzoo.data.encoded_texts import EncodedExamples, as_table, lengths_of
 from rnnzoo.data.handed import shown as shown_dataset
-from rnnzoo.data.parts import held_out_part, held_out_parts, make_parts
+from rnnzoo.data.row_data import RowData
 from rnnzoo.data.row_streams import hashed
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions
 from rnnzoo.data.text_streams import TextStreams
 from rnnzoo.data.tokenizers import KINDS, TextTokenizer, from_json, read_tokenizer, tokenizer_of, train
 from rnnzoo.description import Description, of_hyper_parameters
-from rnnzoo.errors import RnnZooError, did_you_mean
+from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _LAYOUT = 1  # of what is kept in the cache; another one is another key
 _ROWS = 1000  # that are encoded at a time
-_PARTS = ("train", "validation", "test", "all")
 
 
-class TextExamples(DataModule):
+class TextExamples(RowData):
     """The base of the data modules whose examples are rows of a data set with text in them.
 
     The data set's own splits train, validation and test are used as they are, or those that are named; one that is
@@ -138,7 +136,6 @@ class TextExamples(DataModule):
         self._stage: str | None = None
         self._splits: dict[str, Dataset] | None = None
         self._streams: TextStreams | None = None
-        self._parts: dict[str, Dataset] = {}
         self._encoded: dict[str, Dataset] = {}
         self._tokenizer: TextTokenizer | None = None
         self._description: Description | None = None
@@ -251,29 +248,9 @@ class TextExamples(DataModule):
     # ---- rows
 
     def rows(self, part: str = "all") -> "Dataset":
-        """The rows of "train", "validation", "test" or "all" as the data set has them, in its order."""
-        if part not in _PARTS:
-            raise RnnZooError(f"part {part!r} must be one of {', '.join(_PARTS)}")
         if self.streaming:
             raise RnnZooError(f"streaming=true: the rows of {part} are never there at once, as is asked for here")
-        if part not in self._parts:
-            from datasets import concatenate_datasets
-
-            splits = self._load()
-            if part == "all":
-                self._parts["all"] = concatenate_datasets(list(splits.values())) if len(splits) > 1 else only(splits)
-            else:
-                self._parts |= self._in_parts(splits)
-        return held_out_part(self._parts, part, self.dataset)
-
-    def _in_parts(self, splits: dict[str, "Dataset"]) -> dict[str, "Dataset"]:
-        named = self._named_splits
-        held_out = held_out_parts(splits, named) if self.held_out else {}
-        return held_out or make_parts(splits, self.split, self.split_seed, self.group_column, named, self.dataset)
-
-    @property
-    def _named_splits(self) -> dict[str, str | None]:
-        return {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}
+        return super().rows(part)
 
     @property
     def streams(self) -> TextStreams:
@@ -290,19 +267,6 @@ class TextExamples(DataModule):
         if self.streaming:
             return self.streams.by_role("train", required)
         return self._by_role(self.rows("train"), required)
-
-    def source_row(self, part: str, k: int) -> tuple[str, int]:
-        """Where row k of a part comes from: a split of the data set, and the number of the row there."""
-        from datasets import Dataset, concatenate_datasets
-
-        numbered = {}
-        for name, rows in self._load().items():
-            own = Dataset.from_dict({"split": [name] * len(rows), "row": range(len(rows))})
-            if self.group_column in rows.column_names:
-                own = concatenate_datasets([own, rows.select_columns([str(self.group_column)])], axis=1)
-            numbered[name] = own
-        parts = self._in_parts(numbered) if part != "all" else {"all": concatenate_datasets(list(numbered.values()))}
-        return parts[part][k]["split"], parts[part][k]["row"]
 
     @contextmanager
     def naming_row(self, part: str, k: int) -> Iterator[None]:
@@ -338,16 +302,6 @@ class TextExamples(DataModule):
         chosen = self.columns(rows, required)
         for batch in rows.select_columns(sorted({*chosen.values()})).iter(_ROWS):
             yield {role: batch[column] for role, column in chosen.items()}
-
-    def own_columns(self, names: Sequence[str], number: Sequence[int]) -> dict[str, Any]:
-        rows = self.rows(self.predict_split)
-        for name in names:
-            if name not in rows.column_names:
-                near, listed = did_you_mean(name, rows.column_names), ", ".join(rows.column_names)
-                raise RnnZooError(
-                    f"predictions.columns has {name!r}, which the data have not{near} there are: {listed}"
-                )
-        return rows.select_columns(list(names))[list(number)] if len(number) else {name: [] for name in names}
 
     # ---- encoded
 
@@ -462,12 +416,6 @@ class TextExamples(DataModule):
             first, columns["length"] = self._crop(columns["length"], number, epoch, crop)
             columns |= {name: columns[name].cut(first, crop) for name in self.sequences}
         return self.collate(columns, number)
-
-
-def only(splits: Mapping[str, "Dataset"]) -> "Dataset":
-    """The one split that there is."""
-    (rows,) = splits.values()
-    return rows
 
 
 def description_of(path: str, setting: str) -> Description:

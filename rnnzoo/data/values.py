@@ -1,7 +1,7 @@
 """The numbers of a series, and the order they stand in, out of a data set's columns."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,106 +13,98 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 
-def choose_column(features: "Features", column: str | None, time_column: str | None, dataset: str) -> str:
-    """The column with the values: the given one, or the only one that can be meant.
+def choose_column(features: "Features", column: str | None, others: Collection[str], dataset: str) -> str:
+    """The column with the values: the given one, or the only one of numbers that has no other use.
 
     Raises:
         RnnZooError: there is none, or more than one and none given.
     """
     names = list(features)
-    for argument, given in (("column", column), ("time_column", time_column)):
-        if given is not None and given not in names:
-            raise RnnZooError(f"{argument}={given!r} is not in {dataset!r}: it has {', '.join(names)}")
     if column is not None:
         return column
-    others = [name for name in names if name != time_column]
-    numeric = [name for name in others if _is_numeric(features, name)]
+    left = [name for name in names if name not in others]
+    numeric = [name for name in left if _is_numeric(features, name)]
     if len(numeric) > 1:
-        raise RnnZooError(f"{dataset!r} has more than one column of numbers, {', '.join(numeric)}: choose with column=")
+        raise RnnZooError(
+            f"{dataset} has more than one column of numbers, {', '.join(numeric)}: choose with target_column="
+        )
     if numeric:
         return numeric[0]
-    if len(others) == 1:
-        return others[0]
-    raise RnnZooError(f"{dataset!r} has no column of numbers: its columns are {', '.join(names)}")
+    if len(left) == 1:
+        return left[0]
+    raise RnnZooError(f"{dataset} has no column of numbers: its columns are {', '.join(names)}")
 
 
-def read_values(rows: "Dataset", column: str, dataset: str) -> np.ndarray:
+def read_values(
+    rows: "Dataset", column: str, dataset: str, missing: Literal["refuse", "allow"] = "refuse"
+) -> np.ndarray:
     """The values of a column, (N,) float64.
 
+    Args:
+        rows: of the data set.
+        column: of the values.
+        dataset: its name, for messages.
+        missing: whether a row may be empty, or NaN.
+
     Raises:
-        RnnZooError: a row that is text, empty, NaN or infinite, with its number (the first is 0); or other types.
+        RnnZooError: a row that is text, infinite, or missing, with its number (the first is 0); or other types.
     """
     cells = rows.with_format("arrow")[column]
     if _is_text(rows.features, column):
         numbers = as_numbers(cells)
         if numbers is None:
-            raise RnnZooError(f"column={column!r} of {dataset!r} {_no_number(cells)}")
+            raise RnnZooError(f"target_column={column!r} of {dataset} {_no_number(cells)}")
         values = numbers.to_numpy().astype(np.float64)
     elif _is_numeric(rows.features, column):
         numbers = cells
         values = cells.to_numpy().astype(np.float64)
     else:
         raise RnnZooError(
-            f"column={column!r} of {dataset!r} must hold numbers, but its type is {rows.features[column]}"
+            f"target_column={column!r} of {dataset} must hold numbers, but its type is {rows.features[column]}"
         )
-    if (wrong := np.flatnonzero(~np.isfinite(values))).size:
+    bad = ~np.isfinite(values) if missing == "refuse" else np.isinf(values)
+    if (wrong := np.flatnonzero(bad)).size:
         more = f", and {wrong.size - 1:,} more" if wrong.size > 1 else ""
+        cure = "" if np.isinf(values[wrong[0]]) else ", or say missing=mask, forward_fill or interpolate"
         raise RnnZooError(
-            f"column={column!r} of {dataset!r} is {values[wrong[0]]} in row {wrong[0]:,} (the first is row 0){more}: "
-            "fill or remove what is missing"
+            f"target_column={column!r} of {dataset} is {values[wrong[0]]} in row {wrong[0]:,} (the first is row 0)"
+            f"{more}: fill or remove what is missing{cure}"
         )
-    largest = np.abs(values).max(initial=0)
+    largest = np.abs(values[~np.isnan(values)]).max(initial=0)
     exact = largest <= 2**53 or not pa.types.is_integer(numbers.type)
     if not exact and (values.astype(object) != numbers.to_numpy().astype(object)).any():
         raise RnnZooError(
-            f"column={column!r} of {dataset!r} has whole numbers up to {largest:g}, of which a float64 holds those to "
-            "2 ** 53 (9.0e15) exactly: subtract a constant from it"
+            f"target_column={column!r} of {dataset} has whole numbers up to {largest:g}, of which a float64 holds those"
+            " to 2 ** 53 (9.0e15) exactly: subtract a constant from it"
         )
     return values
 
 
 def resolution(rows: "Dataset", column: str, values: np.ndarray) -> float:
     """What the largest of a column's values differs by from the next that the column's type, or float64, can hold."""
+    values = values[~np.isnan(values)]
     if not len(values):
         return 0.0
     kind = _type(rows.features, column) if _type(rows.features, column) in ("float16", "float32") else "float64"
     return float(np.spacing(np.abs(values).max().astype(kind)))
 
 
-def check_times(rows: "Dataset", column: str, dataset: str, warn: Callable[[str], object]) -> None:
-    """Raises RnnZooError when a time is missing, cannot be read, or is not later than that of the row before.
+def read_times_of(rows: "Dataset", column: str, dataset: str) -> Any:
+    """The times of all rows, timestamps or numbers, as a pandas Series.
 
-    Steps that are missing or uneven are a warning: the rows are taken as they come, one step after the other.
+    Raises:
+        RnnZooError: a time is missing or cannot be read.
     """
-    from rnnzoo.data.steps import first_that_is_not_later, steps_of  # loads pandas
-
-    cells, what = rows.with_format("arrow")[column], f"time_column={column!r} of {dataset!r}"
+    cells, what = rows.with_format("arrow")[column], f"time_column={column!r} of {dataset}"
     empty = cells.is_null().to_numpy()
     if _is_text(rows.features, column):
         empty = np.array([text is None or not text.strip() for text in cells.to_pylist()])
     if (wrong := np.flatnonzero(empty)).size:
         raise RnnZooError(f"{what} is empty in row {wrong[0]:,} (the first is row 0)")
-    times = _as_times(rows, column, cells, what)
-    if k := first_that_is_not_later(times):
-        raise RnnZooError(
-            f"{what} must increase, but row {k:,} (the first is row 0) has {cells[k]} after {cells[k - 1]}: sort the "
-            "rows, and keep one for each time"
-        )
-    if len(times) < 3:
-        return
-    steps = steps_of(times)
-    where = (
-        f"the first behind row {steps.first:,} (the first is row 0), {cells[steps.first]}: the model takes all rows "
-        "for equally far apart"
-    )
-    if steps.uneven:
-        warn(f"{what} has {steps.uneven:,} steps that are no multiple of {steps.length}, {where}")
-    elif steps.missing:
-        total = len(times) + steps.missing
-        warn(f"{what} lacks {steps.missing:,} of {total:,} rows at steps of {steps.length}, {where}; fill them in")
+    return as_times(rows, column, cells, what)
 
 
-def _as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
+def as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
     """Timestamps or numbers, as a pandas Series."""
     import pandas as pd
 

@@ -7,6 +7,7 @@ from rnnzoo.models.forecast_model import ForecastModel
 from rnnzoo.models.pooling import Pooling
 from rnnzoo.models.regular import regular
 from rnnzoo.models.sequence_model import SequenceModel
+from rnnzoo.models.stem import ConvolutionalStem
 from rnnzoo.models.tagging_model import TaggingModel
 from rnnzoo.models.text_model import TextModel
 from rnnzoo.models.token_model import TokenModel
@@ -14,6 +15,7 @@ from rnnzoo.models.word_characters import WordCharacters
 
 __all__ = [
     "BlockStack",
+    "ConvolutionalStem",
     "EncoderDecoder",
     "ForecastModel",
     "LinearChainCRF",

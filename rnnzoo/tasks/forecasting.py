@@ -1,35 +1,52 @@
-"""Forecasts of a series as quantiles, judged beside the seasonal-naive forecast."""
+"""Forecasts of series as quantiles, judged beside the seasonal-naive forecast."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from rnnzoo.data.series import SeriesData
 from rnnzoo.data.windows import Window
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
-from rnnzoo.models.forecast_model import ForecastModel
+from rnnzoo.models.forecast_losses import make_loss
+from rnnzoo.models.forecast_model import ForecastModel, Outlook, Transform
 from rnnzoo.tasks import suggestions
-from rnnzoo.tasks.base import Judged, Task
+from rnnzoo.tasks.base import Judged, Task, evaluating
+from rnnzoo.tasks.calibration import Calibration
+from rnnzoo.training.predictions import OF_THE_ORDER, table_columns
 from rnnzoo.training.progress import digits
 
 
 class Forecaster(Task):
-    """Forecasts `horizon` steps of a series as quantiles, by the pinball loss (Koenker & Bassett 1978).
+    """Forecasts `horizon` steps of series as quantiles.
 
-    Logs the mean absolute scaled error of the median (``val_mase``, ``test_mase``; Hyndman & Koehler 2006), scaled by
-    the error in the training part of repeating the season before, and that of the seasonal-naive forecast on the
-    same windows (``..._mase_naive``).
+    Logs, of the steps ahead that are known, ``val_mase``, the mean absolute scaled error of the median (Hyndman &
+    Koehler 2006), scaled by the error of repeating the season before in the training part; ``val_mase_naive``, that of
+    the seasonal-naive forecast on the same windows; ``val_crps``, twice the mean pinball loss over the quantiles, which
+    the continuous ranked probability score is for many of them, in units of the same scale; and of the band between
+    the outer quantiles ``val_coverage``, the part of the values that lie in it, and its mean ``val_width`` in the same
+    unit. ``test_...`` likewise.
+
+    After each validation the quantiles are calibrated on it (`Calibration`); they are calibrated in testing and
+    prediction, and not in validation, which would judge itself.
 
     Args:
-        description: of the data: its scaling, and what it has for the next two.
+        description: of the data: its scaling, what it has for the next two, and the sizes of covariates.
         horizon: steps to forecast; the data's by default.
         season: steps after which the series resembles itself, 1 for a series without a season; the data's by default.
-        level: steps, the last ones, over which the shift from one season before is averaged.
+        level: steps, the last ones, over which the shift from one season before is averaged; 48 by default.
         quantiles: to forecast, rising, each in (0, 1), 0.5 among them.
+        loss: "quantile"; "mse", "mae" or "huber" of a point; or a distribution, "normal", "student_t",
+            "normal_mixture", and for counts "poisson" or "negative_binomial".
+        decoder: "direct", one head for all steps ahead at once; "recurrent", layers in both directions over them, which
+            read the covariates known ahead; by default the latter where there are such covariates.
+        transform: "log": logarithms are forecast, of values above 0.
+        calibrate: whether quantiles are calibrated on the validation part.
         settings: those that all tasks share.
 
     Raises:
@@ -37,9 +54,10 @@ class Forecaster(Task):
     """
 
     needs = ("scaling",)
-    means = ("mase", "mase_naive")
+    means = ("mase", "mase_naive", "crps", "coverage", "width")
     older_description, example_config = "scaling", "configs/forecast.yaml"
-    prediction_order: ClassVar = ("origin", "step")
+    prediction_order: ClassVar = (f"series{OF_THE_ORDER}", f"origin{OF_THE_ORDER}", "step")
+    calibration: Tensor
 
     def __init__(
         self,
@@ -49,10 +67,15 @@ class Forecaster(Task):
         season: int | None = None,
         level: int = 48,
         quantiles: list[float] = [0.1, 0.5, 0.9],  # noqa: B006  # never changed; a list is what YAML gives
+        loss: str = "quantile",
+        decoder: Literal["direct", "recurrent"] | None = None,
+        transform: Transform = "none",
+        calibrate: bool = True,
         **settings: Any,
     ):
         super().__init__(description, **settings)
-        scaling = self.description.scaling or {}
+        about = self.description
+        scaling = about.scaling or {}
         if "seasonal_error" not in scaling:
             raise RnnZooError(
                 f"scaling={dict(scaling)} must have the seasonal_error of a series, which rnnzoo.data.SeriesData has"
@@ -60,18 +83,37 @@ class Forecaster(Task):
         quantiles = list(quantiles)
         if 0.5 not in quantiles or sorted(set(quantiles)) != quantiles or not 0 < quantiles[0] <= quantiles[-1] < 1:
             raise RnnZooError(f"quantiles must rise, lie in (0, 1) and have 0.5 among them, not {quantiles}")
+        if decoder not in (None, "direct", "recurrent"):
+            raise RnnZooError(f"decoder must be 'direct' or 'recurrent', not {decoder!r}")
+        if transform not in ("none", "log"):
+            raise RnnZooError(f"transform must be 'none' or 'log', not {transform!r}")
         self.scale = float(scaling["seasonal_error"])
+        self.quantiles, self.median = quantiles, quantiles.index(0.5)
+        self.loss = make_loss(loss, quantiles)
+        known, past, static = (int(about.more.get(f"{name}_size", 0)) for name in ("known", "past", "static"))
+        masked = about.more.get("missing") == "mask"
+        encoder = self.settings.rnn(ForecastModel.input_size(known + past, known, static, masked))
+        recurrent = decoder == "recurrent" or (decoder is None and known > 0)
+        ahead = replace(self.settings, num_layers=1, bidirectional=True, block=None, block_args=None)
+        horizon = self._as_the_data("horizon", horizon)
         self.model = ForecastModel(
-            self.settings.rnn(1),
-            horizon=self._as_the_data("horizon", horizon),
+            encoder,
+            ahead.rnn(ForecastModel.decoder_size(encoder, known, static)) if recurrent else None,
+            horizon=horizon,
             season=self._as_the_data("season", season),
             level=level,
-            quantiles=quantiles,
+            outputs=self.loss.outputs,
             scale=self.scale,
+            covariates=known + past,
+            known=known,
+            static=static,
+            transform=transform,
+            masked=masked,
             dropout=self.settings.dropout,
         )
-        self.quantiles = quantiles
-        self.median = quantiles.index(0.5)
+        self.calibrate = calibrate
+        self.register_buffer("calibration", torch.zeros(horizon, len(quantiles)))
+        self.calibrator = Calibration(quantiles)
 
     def _as_the_data(self, name: str, given: int | None) -> int:
         its: int | None = getattr(self.description, name)
@@ -85,17 +127,146 @@ class Forecaster(Task):
         assert value is not None
         return value
 
-    def forward(self, past: Tensor) -> Tensor:
-        """Quantiles (B, horizon, Q), rising, from the series' `past` (B, context + season), in the series' unit."""
-        return self.model(past).sort(-1).values
+    def forward(self, past: Tensor | Window) -> Tensor:
+        """Quantiles (B, horizon, Q), rising, in the series' unit.
+
+        Args:
+            past: windows; or the past (B, context + season) alone, in the unit of the series that was trained on.
+                Where windows have more steps ahead than the model forecasts at once, it goes on from its own medians.
+        """
+        window = past if isinstance(past, Window) else self._unanswered(past)
+        steps, horizon = window.future.shape[1], self.model.horizon
+        if steps == horizon:
+            return self._quantiles(self.model(window))
+        made = []
+        for done in range(0, steps, horizon):
+            made.append(self._quantiles(self.model(_piece(window, done, horizon))))
+            window = _going_on(window, done, made[-1][..., self.median])
+        return torch.cat(made, 1)[:, :steps]
+
+    def _unanswered(self, past: Tensor) -> Window:
+        """Windows of pasts (B, L) whose futures are not known."""
+        future = past.new_full((len(past), self.model.horizon), torch.nan, dtype=torch.float64)
+        return Window(past, future, torch.arange(len(past), device=past.device))
+
+    def _quantiles(self, out: Outlook, calibrated: bool = True) -> Tensor:
+        """Of the series' values, rising."""
+        found = self.loss.quantiles(out)
+        if calibrated:
+            found = (found + out.scale[..., None] * self.calibration.to(found)).sort(-1).values
+        return self.model.outwards(found)
+
+    # ---- training and evaluation
+
+    def judge(self, batch: Window, stage: str) -> Judged:
+        _check_windows(batch)
+        out, count = self.model(batch), _known(batch.future)
+        loss = self._loss(out, batch.future)
+        if stage == "train":
+            return Judged(loss, count)
+        future, scale = batch.future, self._scale(batch)
+        naive = self.model.seasonal_naive(batch.past)
+        raw = self._quantiles(out, calibrated=False)
+        forecast = self._quantiles(out) if stage == "test" else raw
+        if stage == "val" and self.calibrate:
+            inside = self.model.inwards(future)[..., None] - self.loss.quantiles(out)
+            self.calibrator.update(inside / out.scale[..., None])
+        low, high = forecast[..., 0], forecast[..., -1]
+        q = forecast.new_tensor(self.quantiles)
+        errors = future[..., None] - forecast
+        figures = {
+            "mase": (future - forecast[..., self.median]).abs() / scale,
+            "mase_naive": (future - naive).abs() / scale,
+            "crps": 2 * torch.maximum(q * errors, (q - 1) * errors).mean(-1) / scale,
+            "coverage": ((future >= low) & (future <= high)).to(future.dtype),
+            "width": (high - low) / scale,
+        }
+        means: dict[str, Any] = {name: _mean_of_known(figure, future) for name, figure in figures.items()}
+        seen = ~(future.isnan() | naive.isnan())
+        means["mase_naive"] = torch.where(seen, figures["mase_naive"], 0.0).sum() / seen.sum().clamp(min=1), seen.sum()
+        return Judged(loss, count, means)
+
+    def _loss(self, out: Outlook, future: Tensor) -> Tensor:
+        """The mean loss over the steps ahead that are known; 0 for none.
+
+        Raises:
+            RnnZooError: the model forecasts another number of steps than the windows have.
+        """
+        if out.base.shape[1] != future.shape[1]:
+            raise RnnZooError(
+                f"model.horizon is {out.base.shape[1]}, but the windows of the data have horizon={future.shape[1]}:"
+                " give both the same"
+            )
+        known = ~future.isnan()
+        y = self.model.inwards(future)
+        # not NaN: where it is left out of the sum, the gradient would still be one
+        each = self.loss.loss(out, torch.where(known, y, out.base.detach().round()))
+        return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+    def _scale(self, batch: Window) -> Tensor:
+        """One unit of error of each window, (B, 1)."""
+        if batch.scale is None:
+            return batch.past.new_full((len(batch.past), 1), self.scale)
+        return batch.scale[:, None]
+
+    def on_validation_epoch_start(self) -> None:
+        self.calibrator.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Calibrates the quantiles on what was seen."""
+        if self.calibrate and self.calibrator.update_called and not self.trainer.sanity_checking:
+            self.calibration.copy_(self.calibrator.compute())
+            self.calibrator.reset()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}calibration", torch.zeros_like(self.calibration))  # of an earlier version
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    # ---- predictions
 
     def predict_step(self, batch: Window, index: int) -> dict[str, Tensor]:
-        """Of every step ahead: the window's origin, the step (1 the first), and a column for each quantile."""
+        """Of every step ahead that is asked for, a column each: its window's series and origin, the step (1 the first),
+        its time and the last one that was known where there are times, what came, and the quantiles.
+        """
         _check_windows(batch)
-        forecast = self(batch.past)
-        step = torch.arange(1, forecast.shape[1] + 1, device=self.device)
-        columns = {"origin": batch.origin.repeat_interleave(len(step)), "step": step.repeat(len(batch.origin))}
-        return columns | {f"q{q:g}": forecast[..., k].flatten() for k, q in enumerate(self.quantiles)}
+        forecast = self(batch)
+        count, steps = forecast.shape[:2]
+        step = torch.arange(1, steps + 1, device=self.device).expand(count, -1)
+        asked = torch.ones_like(step, dtype=torch.bool) if batch.asked is None else step <= batch.asked[:, None]
+        series = torch.zeros_like(batch.origin) if batch.series is None else batch.series
+        of_window = {f"series{OF_THE_ORDER}": series, f"origin{OF_THE_ORDER}": batch.origin}
+        of_step = {"step": step, "y": batch.future}
+        if batch.time is not None and batch.cutoff is not None:
+            of_window["cutoff"] = batch.cutoff
+            of_step["time"] = batch.time
+        columns = {name: column[:, None].expand(-1, steps)[asked] for name, column in of_window.items()}
+        columns |= {name: column[asked] for name, column in of_step.items()}
+        return columns | {f"q{q:g}": forecast[..., k][asked] for k, q in enumerate(self.quantiles)}
+
+    def describe_predictions(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a table of predictions: the id and the time by the names that the data have for them.
+
+        Without times, "origin" is the place in the series of the window's first step ahead, and "step" counts from 1.
+        Of a backtest "y" is what came, and "cutoff" the last time before.
+        """
+        return self._table(columns, None if self._trainer is None else getattr(self.trainer, "datamodule", None))
+
+    def _table(self, columns: dict[str, Any], data: Any) -> dict[str, Any]:
+        series, origin = columns[f"series{OF_THE_ORDER}"], columns[f"origin{OF_THE_ORDER}"]
+        made = {f"series{OF_THE_ORDER}": series, f"origin{OF_THE_ORDER}": origin}
+        panel = getattr(data, "panel", None)
+        backtest = data is not None and data.predict_split == "backtest"
+        if panel is not None and len(panel.ids):
+            made[self.description.more.get("id_column", "series")] = [panel.ids[k] for k in series]
+        if "time" in columns:
+            assert panel is not None
+            made[self.description.more.get("time_column", "time")] = panel.as_times(columns["time"])
+            made |= {"cutoff": panel.as_times(columns["cutoff"])} if backtest else {}
+        else:
+            made["origin"] = origin
+        made["step"] = columns["step"]
+        made |= {"y": columns["y"]} if backtest else {}
+        return made | {name: column for name, column in columns.items() if name.startswith("q")}
 
     def batch_of(self, inputs: Any) -> Window:
         """The end of a series (N,), or of several (B, N), as windows whose future is not known.
@@ -122,59 +293,78 @@ class Forecaster(Task):
         values = values[:, -(season + (self.description.context or values.shape[1])) :]
         if not np.isfinite(values).all():
             raise RnnZooError("the end of the series has values that are missing or infinite")
-        future = torch.full((len(values), self.model.horizon), torch.nan, dtype=torch.float64)
-        return Window(torch.from_numpy(np.ascontiguousarray(values)), future, torch.arange(len(values)))
+        return self._unanswered(torch.from_numpy(np.ascontiguousarray(values)))
 
-    def predict(self, inputs: Any) -> pd.DataFrame:
-        """The forecast behind the end of a series, in its unit: a row a step ahead, a column for each quantile.
+    def predict(self, inputs: Any, future: Any = None) -> pd.DataFrame:
+        """The forecast behind the end of series, in their units: a row a step ahead, a column for each quantile.
 
         Args:
-            inputs: as `batch_of`.
+            inputs: a frame in the columns of the training, a row for each step of a series; or as `batch_of`.
+            future: with such a frame, another one with the covariates known ahead.
 
         Returns:
-            Columns "step" (1 the first) and "q0.1", ...; of several series "series" (its number) before them.
+            The id and the time by the names of the training, "step" (1 the first) and "q0.1", ...; of plain numbers
+            "step", and of several series "series" (its number) before it.
 
         Raises:
-            RnnZooError: as `batch_of`.
+            RnnZooError: as `batch_of`, or `rnnzoo.data.SeriesData`.
         """
-        made = super().predict(inputs).rename(columns={"origin": "series"})
+        if self._is_long(inputs):
+            return self.table_of(SeriesData.alike(self.description, inputs, predict_split="future", future=future))
+        if future is not None:
+            raise RnnZooError(
+                "future goes with a frame in the columns of the training, a row for each step of a series"
+            )
+        made = super().predict(inputs)
+        made = made.rename(columns={"origin": "series"}).drop(columns=[n for n in made if n.endswith(OF_THE_ORDER)])
         return made if made["series"].nunique() > 1 else made.drop(columns="series")
 
-    def _pinball(self, forecast: Tensor, future: Tensor) -> Tensor:
-        """The mean pinball loss, in units of the seasonal error, over the steps ahead that are known; 0 for none.
+    def backtest(self, inputs: Any, windows: int = 1, step: int | None = None) -> pd.DataFrame:
+        """Forecasts of the last windows of series, from rolling origins, beside what came.
+
+        Args:
+            inputs: a frame in the columns of the training, a row for each step of a series.
+            windows: of each series.
+            step: from one origin to the next; by default the horizon.
+
+        Returns:
+            As `predict`, with "cutoff", the last time that was known, or "origin" without times, and "y", what came.
 
         Raises:
-            RnnZooError: the model forecasts another number of steps than the windows have.
+            RnnZooError: as `rnnzoo.data.SeriesData`; windows that go further back than the series.
         """
-        if forecast.shape[1] != future.shape[1]:
-            raise RnnZooError(
-                f"model.horizon is {forecast.shape[1]}, but the windows of the data have horizon={future.shape[1]}:"
-                " give both the same"
-            )
-        error = (future[..., None] - forecast) / self.scale
-        q = error.new_tensor(self.quantiles)  # no buffer: that would be rounded with the weights
-        loss = torch.maximum(q * error, (q - 1) * error)
-        return _mean_of_known(loss, future)
+        settings = {"predict_split": "backtest", "backtest_windows": windows, "backtest_step": step}
+        return self.table_of(SeriesData.alike(self.description, inputs, **settings))
 
-    def judge(self, batch: Window, stage: str) -> Judged:
-        _check_windows(batch)
-        forecast, known = self.model(batch.past), _known(batch.future)
-        if stage == "train":
-            return Judged(self._pinball(forecast, batch.future), known)
-        forecast = forecast.sort(-1).values
-        points = {"mase": forecast[..., self.median], "mase_naive": self.model.seasonal_naive(batch.past)}
-        errors = {
-            name: _mean_of_known((batch.future - point).abs(), batch.future) / self.scale
-            for name, point in points.items()
-        }
-        return Judged(self._pinball(forecast, batch.future), known, errors)
+    def _is_long(self, inputs: Any) -> bool:
+        names = list(getattr(inputs, "columns", ()))
+        columns = [self.description.more.get(f"{name}_column") for name in ("id", "time")]
+        return any(column is not None for column in columns) and all(c in names for c in columns if c is not None)
+
+    def table_of(self, data: SeriesData) -> pd.DataFrame:
+        """The predictions for `predict_split` of data, as a frame."""
+        frames = []
+        with evaluating(self):
+            for batch in data.predict_dataloader():
+                columns = self.predict_step(batch.to(self.device), 0)
+                frames.append(pd.DataFrame(self._table(table_columns(columns, type(self).__name__), data)))
+        made = pd.concat(frames, ignore_index=True)
+        return made.drop(columns=[name for name in made if name.endswith(OF_THE_ORDER)])
 
     def reached(self, metrics: Mapping[str, float]) -> list[str]:
-        return [
+        lines = [
             f"held-out MASE: {digits(metrics['test_mase'])}",
             f"the seasonal-naive forecast's: {digits(metrics['test_mase_naive'])}"
             " (1 is the error of repeating the season before, in the training part)",
+            f"held-out CRPS: {digits(metrics['test_crps'])}",
         ]
+        if len(self.quantiles) > 1:
+            promised = self.quantiles[-1] - self.quantiles[0]
+            lines.append(
+                f"the {promised:.0%} band covers: {digits(metrics['test_coverage'])}, mean width"
+                f" {digits(metrics['test_width'])}"
+            )
+        return lines
 
     def suggest(self, data: Any, checkpoint: str) -> list[str]:
         return [suggestions.predict(checkpoint, "--data.predict_split future")]
@@ -187,11 +377,34 @@ def _check_windows(batch: Any) -> None:
         )
 
 
+def _piece(window: Window, done: int, horizon: int) -> Window:
+    """Windows of `horizon` steps ahead, of which `done` lie behind; what is not known of the last ones is as before."""
+    known = window.known
+    if known is not None:
+        known = known[:, done : done + horizon]
+        short = horizon - known.shape[1]
+        known = torch.cat([known, known[:, -1:].expand(-1, short, -1)], 1) if short else known
+    future = window.past.new_full((len(window.past), horizon), torch.nan)
+    return window._replace(future=future, known=known)
+
+
+def _going_on(window: Window, done: int, values: Tensor) -> Window:
+    """Windows that end a horizon later, behind `done` steps, with forecasts for values; past covariates stay."""
+    past = torch.cat([window.past, values.to(window.past)], 1)[:, -window.past.shape[1] :]
+    covariates = window.covariates
+    if covariates is not None:
+        steps = values.shape[1]
+        ahead = covariates[:, -1:].expand(-1, steps, -1).clone()
+        if window.known is not None:
+            own = window.known[:, done : done + steps]
+            ahead[:, : own.shape[1], : own.shape[2]] = own
+        covariates = torch.cat([covariates, ahead], 1)[:, -covariates.shape[1] :]
+    return window._replace(past=past, covariates=covariates)
+
+
 def _mean_of_known(errors: Tensor, future: Tensor) -> Tensor:
-    """The mean of errors (B, horizon, ...) over the steps that are known; a forecast of NaN is no step unknown."""
-    known = ~future.isnan().view(*future.shape, *[1] * (errors.dim() - future.dim()))
-    count = _known(future) * (errors.numel() // max(future.numel(), 1))
-    return torch.where(known, errors, 0.0).sum() / count.clamp(min=1)
+    """The mean of errors (B, K) over the steps that are known; a forecast of NaN is no step unknown."""
+    return torch.where(~future.isnan(), errors, 0.0).sum() / _known(future).clamp(min=1)
 
 
 def _known(future: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Texts with one label each, or with several."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -24,17 +23,15 @@ from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
 from rnnzoo.models.text_model import TextModel
 from rnnzoo.tasks.base import Judged, Task
-from rnnzoo.training.confusion import CONFUSION, MOST, ConfusionCounts, draw_confusion
-from rnnzoo.training.messages import relative, warn
+from rnnzoo.tasks.confusion_picture import ConfusionPicture
+from rnnzoo.training.confusion import MOST, ConfusionCounts
 from rnnzoo.training.progress import digits
-from rnnzoo.training.run_files import is_run
-from rnnzoo.training.run_record import run_folder
 
 _NAMES = {"accuracy": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1", "subset_accuracy": "subset accuracy"}
 _AT_ONCE = 64  # texts that `predict` reads together
 
 
-class TextClassifier(Task):
+class TextClassifier(ConfusionPicture, Task):
     """Says of a text which of some classes it is of, by the cross-entropy in nats; or which of some labels it has.
 
     Where the description says `several_labels`, each label is a question of its own, by the binary cross-entropy, and
@@ -179,30 +176,7 @@ class TextClassifier(Task):
             mine = f"{self.classes} classes, {'several' if self.several else 'one'} a text"
             raise RnnZooError(f"the batch has {its}, but the head has {mine}")
 
-    def on_test_epoch_start(self) -> None:
-        if self.confusion is not None:
-            self.confusion.reset()
-
-    def on_test_epoch_end(self) -> None:
-        """Draws the confusion matrix into the run's folder: that of the training, or else the checkpoint's."""
-        if self.confusion is None or not self.confusion.update_called:
-            return
-        counts = self.confusion.compute().cpu().numpy()  # on all processes: it adds up theirs
-        folder = run_folder(self.trainer) or owner(self.trainer.ckpt_path)
-        if folder is None or not self.trainer.is_global_zero:
-            return
-        try:
-            draw_confusion(counts, self.labels, folder / CONFUSION)
-        except Exception as error:  # whatever it is, it must not cost the run its figures
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-            warn(f"{relative(str(folder / CONFUSION))} is not drawn: {reason}")
-
     # ---- predictions
-
-    @property
-    def labels(self) -> list[str]:
-        """The names of the classes; their numbers where they have none."""
-        return list(self.description.labels or map(str, range(self.classes)))
 
     def predict_step(self, batch: LabelledTexts, index: int) -> dict[str, Tensor]:
         """Of every text: its number in the data, and the class with its probability; or of several labels, of each."""
@@ -287,9 +261,3 @@ def _texts(inputs: str | Sequence[str]) -> list[str]:
             what = "is empty" if isinstance(text, str) else f"must be a text, not a {type(text).__name__}"
             raise RnnZooError(f"text {k} {what}")
     return texts
-
-
-def owner(checkpoint: str | Path | None) -> Path | None:
-    """The folder of the run that a checkpoint lies in; None where it lies in none."""
-    folder = Path(checkpoint).absolute().parent.parent if checkpoint else None
-    return folder if folder is not None and is_run(folder) else None

@@ -17,7 +17,8 @@ from pyarrow import csv
 from rnnzoo.cache import written_aside
 from rnnzoo.errors import RnnZooError
 
-_ORDER = ("loader (of the order)", "example (of the order)", "row (of the order)")  # columns until rows are sorted
+OF_THE_ORDER = " (of the order)"  # ends the name of a column that rows are sorted by, and that is not written
+_ORDER = (f"loader{OF_THE_ORDER}", f"example{OF_THE_ORDER}", f"row{OF_THE_ORDER}")
 _OTHERS = (".json", ".jsonl", ".tsv", ".txt", ".xlsx", ".xls", ".arrow", ".feather", ".gz", ".zst", ".npy", ".pt")
 
 
@@ -31,12 +32,12 @@ class PredictionsFile(BasePredictionWriter):
     Args:
         path: of the file to write: CSV where it ends in .csv, else Parquet.
         columns: of the data set, to stand beside what is predicted; one that is called like a prediction's gets
-            " (data)" behind its name.
+            " (data)" behind its name. None for those that name the examples, where a data module has `named_by`.
     """
 
     def __init__(self, path: str = "predictions.parquet", columns: list[str] | None = None):
         super().__init__("batch")
-        self.path, self.columns = Path(path), list(columns or ())
+        self.path, self.columns, self._given = Path(path), list(columns or ()), columns is not None
         self._tables: list[pa.Table] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,6 +48,8 @@ class PredictionsFile(BasePredictionWriter):
             raise RnnZooError(f"{what}: it is a folder")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise RnnZooError(f"{what}: {str(folder)!r} is no such folder")
+        if not self._given:
+            self.columns = list(getattr(getattr(trainer, "datamodule", None), "named_by", ()))
         if self.columns:
             self._own_columns(trainer, [])
 
@@ -95,7 +98,9 @@ class PredictionsFile(BasePredictionWriter):
             table = own.take(pc.sort_indices(own, sort_keys=keys))
             if self.columns:
                 table = self._beside(trainer, table)
-            write_table(table.drop_columns([name for name in _ORDER if name in table.column_names]), self.path)
+            write_table(
+                table.drop_columns([name for name in table.column_names if name.endswith(OF_THE_ORDER)]), self.path
+            )
             print(f"{table.num_rows:,} predictions in {self.path}", flush=True)
 
     def _beside(self, trainer: Trainer, table: pa.Table) -> pa.Table:

@@ -172,14 +172,14 @@ def series(**changes: str) -> str:
     [
         (series(_17="17,"), ["'load'", "nan", "row 17"]),
         (series(_23="23,high"), ["'load'", "row 23", "'high'"]),
-        (series(_50="3,100.0"), ["'hour'", "row 50", "must increase"]),
+        (series(_50="3,100.0"), ["'hour'", "3 twice", "rows 3 and 50"]),
         ("hour,load\n" + "".join(f"{t},5\n" for t in range(600)), ["constant", "5"]),
         ("hour,load\n" + "".join(f"{t},{t * t % 11}\n" for t in range(30)), ["too few", "horizon=12"]),
     ],
 )
 def test_a_series_that_cannot_be_used_is_named_with_its_row(zoo, tmp_path, content, says):
     (tmp_path / "series.csv").write_text(content)
-    given = ["--data.dataset=series.csv", "--data.column=load", "--data.time_column=hour"]
+    given = ["--data.dataset=series.csv", "--data.target_column=load", "--data.time_column=hour"]
     if "too few" in says:
         given += ["--data.season=7", "--data.context=7"]
     said = complaint_of(zoo, tmp_path, "fit", *TINY_FORECASTER, *given)

@@ -89,7 +89,7 @@ def test_a_suggested_run_has_the_users_own_data(task, request):
     (words,) = [words for words in suggestions(run.answer) if "--model.cell" in words]
     path = words[words.index("--data.dataset") + 1]
     assert Path(path) == request.getfixturevalue({"lm": "text_file", "forecast": "series_file"}[task])
-    assert ("--data.column" in words) == (task == "forecast")
+    assert ("--data.target_column" in words) == (task == "forecast")
 
 
 def test_a_cells_own_arguments_are_not_suggested_for_another(zoo, text_file):

@@ -61,6 +61,7 @@ def test_help_without_a_config_is_short_and_does_not_wait_for_torch(zoo, command
         ("char_lm", tasks.LanguageModel, data.CharTextData),
         ("forecast", tasks.Forecaster, data.SeriesData),
         ("long_memory", tasks.SequenceTask, data.LongMemoryData),
+        ("series_classification", tasks.SequenceTask, data.LabelledSeriesData),
     ],
 )
 def test_every_setting_of_a_config_is_shown_once_with_the_value_that_holds(zoo, config, task, source):

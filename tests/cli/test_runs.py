@@ -255,7 +255,7 @@ def test_a_run_is_labelled_by_what_differs(shelf, copied):
         (["runs", "--output=curves.doc"], "must end in one of .png, .svg, .pdf"),
         (["runs/long_memory/version_0", "--x=hours"], "invalid choice: 'hours'"),
         (["file"], "'file' does not lie in a run's folder"),
-        (["forecast", "best.ckpt"], "'forecast' is no folder here"),
+        (["forecast", "best.ckpt"], "checkpoint 'best.ckpt' does not exist"),
         ([], "the following arguments are required: RUN"),
     ],
 )

@@ -45,6 +45,20 @@ def test_drawn_rows_come_from_all_over_the_data_set() -> None:
         assert 0.2 < share < 0.3
 
 
+def test_every_value_of_a_column_has_its_share_in_parts_that_are_drawn_alike() -> None:
+    kinds = ["a"] * 100 + ["b"] * 50 + ["c"] * 50
+    splits = {"train": rows(200, kind=random.Random(0).sample(kinds, 200)), "test": rows(9, 500, kind=["a"] * 9)}
+    parts = make_parts(splits, (0.6, 0.2, 0.2), 1, stratify_column="kind")
+    assert {part: len(made) for part, made in parts.items()} == {"train": 150, "validation": 50, "test": 9}
+    assert sorted([*parts["train"]["id"], *parts["validation"]["id"]]) == list(range(200))
+    for kind, share in zip("abc", (25, 12.5, 12.5), strict=True):
+        assert abs(parts["validation"]["kind"][:].count(kind) - share) < 1
+    again, other = (make_parts(splits, (0.6, 0.2, 0.2), seed, stratify_column="kind") for seed in (1, 2))
+    assert ids(parts) == ids(again)
+    assert ids(parts)["validation"] != ids(other)["validation"]
+    assert ids(parts)["validation"] != ids(make_parts(splits, (0.6, 0.2, 0.2), 1))["validation"]
+
+
 def test_own_splits_are_used_as_they_are_and_a_missing_one_comes_from_the_one_before_it() -> None:
     splits = {"train": rows(30), "test": rows(7, 100), "unsupervised": rows(9, 500)}
     parts = ids(make_parts(splits, SPLIT, 0))

@@ -191,7 +191,7 @@ def test_numbers_come_out_of_a_csv_file_as_they_went_in(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (table(changed(17, "")), {}, r"^column='value' of .* is nan in row 17 \(the first is row 0\): fill"),
+        (table(changed(17, "")), {}, r"^target_column='value' of .* is nan in row 17 \(the first is row 0\): fill"),
         (
             table(changed(17, "NaN", (40, "inf"), (41, "inf"))),
             {},
@@ -199,11 +199,15 @@ def test_numbers_come_out_of_a_csv_file_as_they_went_in(write: Write) -> None:
         ),
         (table(changed(17, "-inf")), {}, "is -inf in row 17 "),
         (table(changed(17, "n/k")), {}, r"must hold numbers, but row 17 \(the first is row 0\) has 'n/k'$"),
-        (table(changed(17, "x"), range(500)), {"column": "value"}, "but row 17 .* has 'x'"),
+        (table(changed(17, "x"), range(500)), {"target_column": "value"}, "but row 17 .* has 'x'"),
         (table([3.5] * 500), {}, "is constant, 3.5 throughout"),
-        (table(list(Y), range(500)), {}, "has more than one column of numbers, time, value: choose with column="),
-        (table(list(Y)), {"column": "demand"}, "^column='demand' is not in .*: it has value$"),
-        (table(list(Y)), {"time_column": "when"}, "^time_column='when' is not in .*: it has value$"),
+        (
+            table(list(Y), range(500)),
+            {},
+            "has more than one column of numbers, time, value: choose with target_column=",
+        ),
+        (table(list(Y)), {"target_column": "demand"}, "^target_column='demand' is not in .* it has value$"),
+        (table(list(Y)), {"time_column": "when"}, "^time_column='when' is not in .* it has value$"),
         (table("ab" * 20, "cd" * 20), {}, "has no column of numbers: its columns are time, value"),
         ("", {}, "is an empty file"),
         ("value\n", {}, "no rows"),
@@ -231,18 +235,21 @@ HOURS = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=k) for k in ra
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([*range(9), 8, *range(10, 500)], r"must increase, but row 9 \(the first is row 0\) has 8 after 8: sort"),
-        ([*range(9), 3, *range(10, 500)], r"must increase, but row 9 .* has 3 after 8: sort"),
-        ([*HOURS[:6], HOURS[2], *HOURS[7:]], r"row 6 .* has 2020-01-01 02:00:00 after 2020-01-01 05"),
+        (
+            [*range(9), 8, *range(10, 500)],
+            r"has 8 twice, in rows 8 and 9 \(the first is row 0\): keep one; if the rows",
+        ),
+        ([*range(9), 3, *range(10, 500)], r"has 3 twice, in rows 3 and 9 "),
+        ([*HOURS[:6], HOURS[2], *HOURS[7:]], r"has 2020-01-01 02:00:00 twice, in rows 2 and 6 "),
         ([*HOURS[:6], "soon", *HOURS[7:]], "has 'soon' in row 6 .*, which is no date or time"),
         ([*range(9), "", *range(10, 500)], "is empty in row 9 "),
     ],
 )
-def test_times_that_do_not_increase_are_named(times: list[Any], message: str, write: Write) -> None:
+def test_times_that_come_twice_or_are_none_are_named(times: list[Any], message: str, write: Write) -> None:
     path = write("a.csv", table(list(Y), times))
     with pytest.raises(RnnZooError, match=f"^time_column='time' of .*{message}"):
-        SeriesData(path, column="value", time_column="time", **SMALL).setup()
-    SeriesData(path, column="value", **SMALL).setup()
+        SeriesData(path, target_column="value", time_column="time", **SMALL).setup()
+    SeriesData(path, target_column="value", **SMALL).setup()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from sklearn.metrics import f1_score
 from torch.utils.data import DataLoader
 
 from rnnzoo import RNN, RnnZooError
@@ -114,11 +115,13 @@ def test_figures_are_those_computed_by_hand(name):
     y = model(x)
     if name == "adding":
         squares, around = ((target - prediction).square().mean().item() for prediction in (y, 1.0))
-        wanted = {"test_mse": squares, "test_loss": squares, "test_loss_constant": around}
+        off = (target - y).abs().mean().item()
+        wanted = {"test_mse": squares, "test_mae": off, "test_loss": squares, "test_loss_constant": around}
     else:
         right = y.log_softmax(-1).gather(-1, target[..., None])
         wanted = {
             "test_accuracy": (y.argmax(-1) == target).float().mean().item(),
+            "test_macro_f1": f1_score(target.flatten(), y.argmax(-1).flatten(), average="macro", zero_division=0),
             "test_loss": -right.mean().item(),
             "test_loss_constant": math.log(data.problem["classes"]),
         }

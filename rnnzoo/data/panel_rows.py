@@ -1,0 +1,386 @@
+"""A data set's rows, each a step of a series, as a panel: sorted, checked, and with what is missing treated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from rnnzoo.data.covariates import Covariate, read_covariate
+from rnnzoo.data.handed import shown as shown_dataset
+from rnnzoo.data.panel import Panel
+from rnnzoo.data.splits import PARTS
+from rnnzoo.data.steps import clock_of, first_that_is_not_later, grid_of, places_in
+from rnnzoo.data.values import choose_column, read_times_of, read_values, resolution
+from rnnzoo.errors import RnnZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MISSING = ("raise", "mask", "forward_fill", "interpolate")
+Missing = Literal["raise", "mask", "forward_fill", "interpolate"]
+
+
+@dataclass
+class PanelColumns:
+    """Which columns hold what.
+
+    Args:
+        target: with the values; several are a series each. None for the only one that can be meant.
+        id: says which series a row belongs to; None where all rows are one.
+        time: of the row; None where rows are in order of time.
+        known, past, static: covariates that are known ahead, up to the present, and for the whole series.
+    """
+
+    target: str | Sequence[str] | None = None
+    id: str | None = None
+    time: str | None = None
+    known: Sequence[str] = ()
+    past: Sequence[str] = ()
+    static: Sequence[str] = ()
+
+    @property
+    def targets(self) -> list[str]:
+        return [] if self.target is None else [self.target] if isinstance(self.target, str) else list(self.target)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The setting of each column that is named, by its name."""
+        made: dict[str, str] = {}
+        single: dict[str, Sequence[str | None]]
+        single = {"target_column": self.targets, "id_column": [self.id], "time_column": [self.time]}
+        for setting, names in {**single, "known": self.known, "past": self.past, "static": self.static}.items():
+            for name in names:
+                if name is None:
+                    continue
+                if name in made:
+                    where = f"in {setting} twice" if made[name] == setting else f"both {made[name]} and {setting}"
+                    raise RnnZooError(f"the column {name!r} is {where}: a column has one use")
+                made[name] = setting
+        return made
+
+    def check(self, rows: "Dataset", what: str) -> None:
+        """Raises RnnZooError where a column is not in the data, or has two uses."""
+        for name, setting in self.named.items():
+            if name not in rows.column_names:
+                near = did_you_mean(name, rows.column_names)
+                raise RnnZooError(f"{setting}={name!r} is not in {what}{near} it has {', '.join(rows.column_names)}")
+
+
+@dataclass
+class PanelRows:
+    """A panel that was read, and what was found on the way.
+
+    Args:
+        panel: all series.
+        counts: for each part that the data set has a split for, the steps (S,) of each series in it.
+        covariates: how the numbers of the panel's covariates are made, by the covariate's name.
+        resolution: what the largest value differs by from the next that its column can hold.
+        target: the column of the values.
+    """
+
+    panel: Panel
+    counts: dict[str, np.ndarray]
+    covariates: dict[str, Covariate] = field(default_factory=dict)
+    resolution: float = 0.0
+    target: str = ""
+
+
+def read_panel(
+    splits: Mapping[str, "Dataset"],
+    columns: PanelColumns,
+    dataset: Any,
+    missing: Missing = "raise",
+    learned: Mapping[str, Covariate] | None = None,
+    without_target: bool = False,
+) -> PanelRows:
+    """The panel of a data set in long form: a row is one step of one series.
+
+    Rows are sorted by series, in the order of their first rows, and by time.
+
+    Args:
+        splits: for each part that the data set has one for, its rows; later parts are later in time.
+        columns: which hold what.
+        dataset: its name, for messages.
+        missing: what becomes of values that are empty, and of steps that no row stands for: an error; NaN; the value
+            before, or else the first; or a line between the neighbours. Covariates are filled with the value before.
+        learned: covariates as they were read in training; None to learn them from the split for training.
+        without_target: the values are still to come: rows of the future.
+
+    Raises:
+        RnnZooError: as `rnnzoo.data.SeriesData`.
+    """
+    from datasets import concatenate_datasets
+
+    what = shown_dataset(dataset)
+    first = next(iter(splits.values()))
+    columns.check(first, what)
+    if len(columns.targets) > 1:
+        first, splits, columns = _unfolded(splits, columns)
+    used = [name for name in columns.named if name != columns.target]
+    target = "" if without_target else choose_column(first.features, next(iter(columns.targets), None), used, what)
+    rows = first if len(splits) == 1 else concatenate_datasets(list(splits.values()))
+    part = np.repeat(np.arange(len(splits), dtype=np.int8), [len(own) for own in splits.values()])
+    if not len(rows):
+        raise RnnZooError(f"dataset={what} has no rows")
+
+    values = np.full(len(rows), np.nan)
+    if target:
+        values = read_values(rows, target, what, missing="allow" if missing != "raise" else "refuse")
+    ids, code = _series_of(rows, columns.id, what)
+    times = None if columns.time is None else read_times_of(rows, columns.time, what)
+    order = _order(code, times, rows, columns, what, part)
+    if order is not None:
+        rank_zero_info(f"dataset={what}: its rows are sorted by series and time")
+        values, code, part = values[order], code[order], part[order]
+        times = None if times is None else times.iloc[order].reset_index(drop=True)
+    starts = np.flatnonzero(np.diff(code, prepend=-1))
+    known, past, static = (
+        _covariates(rows, names, setting, what, learned, order)
+        for setting, names in (("known", columns.known), ("past", columns.past), ("static", columns.static))
+    )
+    made = {name: covariate for group in (known, past, static) for name, (covariate, _) in group.items()}
+    _check_static(static, starts, ids, what)
+
+    bounds = np.append(starts, len(values))
+    panel = Panel(
+        values,
+        bounds,
+        ids,
+        None if times is None else clock_of(times),
+        None,
+        _clock(times),
+        _beside(known, len(values)),
+        _beside(past, len(values)),
+        _beside(static, len(values))[starts] if static else np.zeros((0, 0)),
+    )
+    if times is not None:
+        panel, part = _on_grid(panel, times, part, missing, f"time_column={columns.time!r} of {what}", order)
+    if missing not in ("raise", "mask"):
+        _fill(panel.values, panel.starts, missing)
+    _fill_covariates(panel, [*columns.known], [*columns.past], what, missing)
+    counts = {
+        name: np.add.reduceat(part == k, panel.starts[:-1]) if len(part) else np.zeros(0, np.int64)
+        for k, name in enumerate(splits)
+    }
+    _check_order_of_parts(part, panel, what)
+    held = resolution(rows, target, values) if target else 0.0
+    return PanelRows(panel, counts, made, held, target)
+
+
+def _unfolded(
+    splits: Mapping[str, "Dataset"], columns: PanelColumns
+) -> tuple["Dataset", dict[str, "Dataset"], PanelColumns]:
+    """A wide table in long form: each column of values is a series of its own, called by its name."""
+    from datasets import concatenate_datasets
+
+    made = {}
+    for part, rows in splits.items():
+        others = [name for name in rows.column_names if name not in columns.targets]
+        pieces = []
+        for name in columns.targets:
+            piece = rows.select_columns([*others, name])
+            piece = piece if name == _VALUE else piece.rename_column(name, _VALUE)
+            names = [name] * len(rows)
+            if columns.id is not None:
+                names = [f"{one}/{name}" for one in piece[columns.id]]
+                piece = piece.remove_columns(columns.id)
+            pieces.append(piece.add_column(columns.id or _SERIES, names))
+        made[part] = concatenate_datasets(pieces)
+    long = PanelColumns(_VALUE, columns.id or _SERIES, columns.time, columns.known, columns.past, columns.static)
+    return next(iter(made.values())), made, long
+
+
+_VALUE, _SERIES = "value", "series"
+
+
+def _series_of(rows: "Dataset", column: str | None, what: str) -> tuple[list[Any], np.ndarray]:
+    """The ids in the order of their first rows, and the number of each row's."""
+    if column is None:
+        return [], np.zeros(len(rows), np.int32)
+    import pyarrow as pa
+
+    cells = rows.with_format("arrow")[column]
+    if cells.null_count:
+        k = int(np.flatnonzero(cells.is_null().to_numpy())[0])
+        raise RnnZooError(f"id_column={column!r} of {what} is empty in row {k:,} (the first is row 0)")
+    whole = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    coded = whole.dictionary_encode()
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.combine_chunks()
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int32)
+
+
+def _order(
+    code: np.ndarray, times: Any, rows: "Dataset", columns: PanelColumns, what: str, part: np.ndarray
+) -> np.ndarray | None:
+    """How rows are to be sorted; None where they are.
+
+    Raises:
+        RnnZooError: two rows of a series have the same time.
+    """
+    changes = np.diff(code)
+    apart = bool((changes < 0).any()) or len(np.flatnonzero(changes)) + 1 > int(code.max()) + 1
+    starts = np.flatnonzero(np.diff(code, prepend=-1))
+    if times is None:
+        return np.argsort(code, kind="stable") if apart else None
+    if not apart and not first_that_is_not_later(times, starts):
+        return None
+    clock = clock_of(times)
+    order = np.lexsort((clock, code))
+    sorted_times = times.iloc[order].reset_index(drop=True)
+    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
+    if k := first_that_is_not_later(sorted_times, starts):
+        a, b = sorted((int(order[k - 1]), int(order[k])))
+        cells = rows.with_format("arrow")[columns.time]
+        of = "" if columns.id is None else f" of series {rows[a][columns.id]!r}"
+        hint = "" if columns.id is not None else "; if the rows are of several series, say which by id_column"
+        raise RnnZooError(
+            f"time_column={columns.time!r} of {what} has {cells[b]} twice{of}, in rows {a:,} and {b:,} (the first is"
+            f" row 0): keep one{hint}"
+        )
+    return order
+
+
+def _covariates(
+    rows: "Dataset",
+    names: Sequence[str],
+    setting: str,
+    what: str,
+    learned: Mapping[str, Covariate] | None,
+    order: np.ndarray | None,
+) -> dict[str, tuple[Covariate, np.ndarray]]:
+    made = {}
+    for name in names:
+        covariate, numbers = read_covariate(rows, name, setting, what, (learned or {}).get(name))
+        made[name] = covariate, numbers if order is None else numbers[order]
+    return made
+
+
+def _beside(group: Mapping[str, tuple[Covariate, np.ndarray]], rows: int) -> np.ndarray:
+    """(N, F) of several covariates."""
+    if not group:
+        return np.zeros((rows, 0))
+    return np.concatenate([numbers for _, numbers in group.values()], 1)
+
+
+def _check_static(
+    static: Mapping[str, tuple[Covariate, np.ndarray]], starts: np.ndarray, ids: Sequence[Any], what: str
+) -> None:
+    for name, (_, numbers) in static.items():
+        lengths = np.diff(np.append(starts, len(numbers)))
+        same = (numbers == np.repeat(numbers[starts], lengths, axis=0)) | np.isnan(numbers)
+        if not same.all():
+            k = int(np.flatnonzero(~same.all(1))[0])
+            which = int(np.searchsorted(starts, k, side="right")) - 1
+            of = f" of series {ids[which]!r}" if len(ids) else ""
+            raise RnnZooError(
+                f"static={name!r} of {what} changes within a series: row {k - starts[which]:,}{of} (the first is row 0,"
+                " in order of time) differs from the first; give it as known or past"
+            )
+
+
+def _on_grid(
+    panel: Panel, times: Any, part: np.ndarray, missing: str, what: str, order: np.ndarray | None
+) -> tuple[Panel, np.ndarray]:
+    """The panel with a step for each that is missing, and the part of each step."""
+    starts = panel.starts[:-1]
+    grid = grid_of(times, starts)
+    panel.frequency = grid.frequency
+    if len(times) < 3 or (not grid.missing and not grid.uneven):
+        return panel, part
+    k = grid.first
+    which = int(np.searchsorted(starts, k, side="right")) - 1
+    row = k if order is None else int(order[k])
+    where = f"the first behind row {row:,} (the first is row 0), {times.iloc[k]}"
+    where += f" of {panel.name(which)}" if len(panel.ids) else ""
+    if grid.uneven:
+        raise RnnZooError(
+            f"{what} has no frequency: {grid.uneven:,} of {len(times):,} steps are no multiple of {grid.frequency},"
+            f" {where}; without a time_column all rows count as equally far apart"
+        )
+    if missing == "raise":
+        raise RnnZooError(
+            f"{what} lacks {grid.missing:,} of {len(times) + grid.missing:,} rows at steps of {grid.frequency},"
+            f" {where}: fill them in, or say missing=mask, forward_fill or interpolate"
+        )
+    place = places_in(times, starts, grid.frequency)
+    bounds = np.concatenate([[0], np.cumsum(place[panel.starts[1:] - 1] + 1)])
+    at = np.repeat(bounds[:-1], np.diff(panel.starts)) + place
+    size = int(bounds[-1])
+    from_row = np.maximum.accumulate(_put(np.full(size, -1), at, np.arange(len(at))))
+    assert panel.times is not None
+    moved = Panel(
+        _put(np.full(size, np.nan), at, panel.values),
+        bounds,
+        panel.ids,
+        grid.frequency.after(panel.times[from_row], np.arange(size) - at[from_row]),
+        grid.frequency,
+        panel.clock,
+        _put(np.full((size, panel.known.shape[1]), np.nan), at, panel.known),
+        _put(np.full((size, panel.past.shape[1]), np.nan), at, panel.past),
+        panel.static,
+    )
+    return moved, part[from_row]
+
+
+def _clock(times: Any) -> str:
+    """What times are, as `Panel` has it."""
+    zone = getattr(times, "dtype", None)
+    if times is None or not str(zone).startswith("datetime64"):
+        return "number"
+    return "utc" if getattr(zone, "tz", None) is not None else "timestamp"
+
+
+def _put(into: np.ndarray, at: np.ndarray, what: np.ndarray) -> np.ndarray:
+    into[at] = what
+    return into
+
+
+def _fill(values: np.ndarray, starts: np.ndarray, how: str) -> None:
+    """Fills what is missing in place, series by series; what lies before the first value gets it."""
+    empty = np.isnan(values)
+    for a, b in pairwise(starts):
+        own = empty[a:b]
+        if not own.any() or own.all():
+            continue
+        there = np.flatnonzero(~own)
+        if how == "interpolate":
+            values[a:b][own] = np.interp(np.flatnonzero(own), there, values[a:b][there])
+        else:
+            before = np.maximum(np.searchsorted(there, np.arange(b - a), side="right") - 1, 0)
+            values[a:b] = values[a:b][there[before]]
+
+
+def _fill_covariates(panel: Panel, known: Sequence[str], past: Sequence[str], what: str, missing: str) -> None:
+    for setting, numbers in (("known", panel.known), ("past", panel.past), ("static", panel.static)):
+        if not np.isnan(numbers).any():
+            continue
+        row, _ = (int(k[0]) for k in np.nonzero(np.isnan(numbers)))
+        which = row if setting == "static" else int(np.searchsorted(panel.starts, row, side="right")) - 1
+        place = "" if setting == "static" else f" in step {row - panel.starts[which]:,}"
+        if missing == "raise":
+            raise RnnZooError(
+                f"{setting} of {what} has a covariate that is missing{place} of {panel.name(which)} (the first is step"
+                " 0): fill it in, or say missing=mask, forward_fill or interpolate"
+            )
+        if setting == "static":
+            numbers[np.isnan(numbers)] = 0.0  # the mean, in standardised units
+            continue
+        for column in numbers.T:
+            _fill(column, panel.starts, "forward_fill")
+        numbers[np.isnan(numbers)] = 0.0
+
+
+def _check_order_of_parts(part: np.ndarray, panel: Panel, what: str) -> None:
+    back = np.diff(part) < 0
+    back[panel.starts[1:-1] - 1] = False
+    if back.any():
+        k = int(np.flatnonzero(back)[0])
+        which = int(np.searchsorted(panel.starts, k, side="right")) - 1
+        raise RnnZooError(
+            f"the splits of {what} overlap in time: in {panel.name(which)} a row of {PARTS[part[k]]} lies before one of"
+            f" {PARTS[part[k + 1]]}"
+        )

@@ -1,0 +1,148 @@
+"""Forecasting from the command line: a CSV of many series with covariates, its future, backtests and pictures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import CONFIGS, Run, trained
+from PIL import Image
+
+# one worker trains the run of most of them
+pytestmark = pytest.mark.xdist_group("forecast")
+
+TINY = [
+    f"--config={CONFIGS / 'forecast.yaml'}",
+    "--data.id_column=unique_id",
+    "--data.time_column=ds",
+    "--data.target_column=y",
+    "--data.known=[price,holiday]",
+    "--data.past=[visits]",
+    "--data.static=[region]",
+    "--data.horizon=7",
+    "--data.context=14",
+    "--data.season=7",
+    "--model.hidden_size=6",
+    "--model.kernel=reference",
+    "--data.batch_size=32",
+    "--trainer.max_epochs=2",
+    "--trainer.enable_progress_bar=false",
+]
+
+
+TOTAL = 200
+
+
+def sales(days: int, after: int = 0) -> pd.DataFrame:
+    draw, parts = np.random.default_rng(0), []
+    for k in range(4):
+        price, holiday = draw.normal(5, 1, TOTAL), draw.choice(["no", "no", "no", "fair"], TOTAL)
+        week = np.sin(np.arange(TOTAL) * 2 * np.pi / 7)
+        y = 40 * (k + 1) + 10 * week - 4 * price + 8 * (holiday == "fair") + draw.normal(0, 1, TOTAL)
+        made = pd.DataFrame(
+            {
+                "unique_id": f"shop {k}",
+                "ds": pd.date_range("2024-01-01", periods=TOTAL),
+                "y": y.round(3),
+                "price": price.round(3),
+                "holiday": holiday,
+                "visits": draw.normal(100, 5, TOTAL).round(2),
+                "region": ["north", "south"][k % 2],
+            }
+        )
+        parts.append(made[after : after + days])
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sales") / "sales.csv"
+    sales(120).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, file) -> Run:
+    folders = tmp_path_factory.mktemp("forecaster"), tmp_path_factory.mktemp("cache")
+    return trained(*folders, *TINY, f"--data.dataset={file}")
+
+
+@pytest.fixture
+def future(tmp_path):
+    """The covariates known ahead of the next ten days."""
+    path = tmp_path / "next.csv"
+    sales(10, after=120)[["unique_id", "ds", "price", "holiday"]].to_csv(path, index=False)
+    return path
+
+
+def given(zoo, *words) -> str:
+    """What a command prints that ends well."""
+    answer = zoo(*words)
+    assert answer.status == 0, answer
+    return answer.out
+
+
+def test_a_run_says_its_errors_and_what_its_band_covers(run):
+    said = run.answer.out
+    assert "held-out MASE: " in said
+    assert "the seasonal-naive forecast's: " in said
+    assert "held-out CRPS: " in said
+    assert "the 80% band covers: " in said
+
+
+def test_a_file_of_the_future_is_forecast_row_by_row(zoo, run, future, tmp_path):
+    given(zoo, "predict", "--ckpt_path", run.checkpoint, "--data.future", future, "--predictions.path", "next.parquet")
+    told = pd.read_parquet(tmp_path / "next.parquet")
+    assert list(told) == ["unique_id", "ds", "step", "q0.1", "q0.5", "q0.9"]
+    asked = pd.read_csv(future, parse_dates=["ds"])
+    assert told["unique_id"].tolist() == asked["unique_id"].tolist()
+    assert told["ds"].tolist() == asked["ds"].tolist()
+    assert (told["q0.1"] <= told["q0.5"]).all()
+    assert (told["q0.5"] <= told["q0.9"]).all()
+
+
+def test_a_backtest_prints_its_figures_by_cutoff_and_writes_what_came(zoo, run, file, tmp_path):
+    said = given(zoo, "backtest", "--ckpt_path", run.checkpoint, "--windows", 3, "--step", 5)
+    told = pd.read_parquet(tmp_path / "backtest.parquet")
+    assert list(told) == ["unique_id", "ds", "cutoff", "step", "y", "q0.1", "q0.5", "q0.9"]
+    assert len(told) == 4 * 3 * 7
+    table = pd.read_csv(file, parse_dates=["ds"])
+    both = told.merge(table, on=["unique_id", "ds"], suffixes=("", "_true"))
+    assert (both["y"] == both["y_true"]).all()
+    assert sorted(set(told["cutoff"])) == list(pd.to_datetime(["2024-04-12", "2024-04-17", "2024-04-22"]))
+    errors = []
+    for name, rows in told.groupby("unique_id"):
+        own = table[table["unique_id"] == name]["y"].to_numpy()[:84]
+        errors += ((rows["y"] - rows["q0.5"]).abs() / np.abs(own[7:] - own[:-7]).mean()).tolist()
+    last = next(line for line in said.splitlines() if line.startswith("all "))
+    assert float(last.split()[1]) == pytest.approx(np.mean(errors), rel=1e-3)
+
+
+def test_a_backtest_with_models_trained_anew_knows_nothing_behind_their_cutoffs(zoo, run, tmp_path):
+    words = ["backtest", "--ckpt_path", run.checkpoint, "--windows", 2, "--refit", "--predictions.path", "refit.csv"]
+    said = given(zoo, *words)
+    assert "all " in said
+    told = pd.read_csv(tmp_path / "refit.csv")
+    assert len(told) == 4 * 2 * 7
+    assert told["cutoff"].nunique() == 2
+
+
+def test_forecasts_become_a_picture(zoo, run, tmp_path):
+    said = given(zoo, "plot", "forecast", run.checkpoint, "--series", "shop 1", "--windows", 2, "--output", "a.png")
+    assert "2 forecasts in a.png" in said
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    complaint = zoo("plot", "forecast", run.checkpoint, "--series", "shop 9").complaint
+    assert complaint.startswith("--series 'shop 9' is not in the data; did you mean 'shop ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict", "--data.predict_split=future"], "known=price, holiday must be known of the steps to be forecast"),
+        (["predict", "--data.future=missing.csv"], "dataset='missing.csv': no such file or folder"),
+        (["backtest", "--windows=0"], "--windows=0 must be at least 1"),
+        (["backtest", "--windows=40"], "a backtest of 40 windows by steps of 7 goes back 280 steps"),
+        (["predict", "--data.known=[price]"], "data.known is [price], but the model was trained with [price, holiday]"),
+    ],
+)
+def test_bad_input_is_one_line(zoo, run, words, message):
+    assert message in zoo(words[0], "--ckpt_path", run.checkpoint, *words[1:]).complaint
