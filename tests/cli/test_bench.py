@@ -133,7 +133,7 @@ def test_the_first_call_compiles_anew_in_empty_caches(bench, monkeypatch, tmp_pa
     assert not (tmp_path / "untouched").exists()
 
 
-FEW = ("cfc", "gru_d", "lmu", "lstm", "min_gru", "phased_lstm", "rnn")  # of every way to run
+FEW = ("cfc", "gru_d", "lmu", "lstm", "mingru", "phased_lstm", "rnn")  # of every way to run
 
 
 @pytest.mark.parametrize("cells", [FEW, pytest.param(tuple(list_cells()), marks=pytest.mark.slow)], ids=["few", "all"])
