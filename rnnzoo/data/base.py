@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from rnnzoo.data.handed import shown
 from rnnzoo.data.sharing import Fetched, in_order, shuffled
 from rnnzoo.data.splits import PARTS
 from rnnzoo.description import Description
@@ -101,4 +102,4 @@ class ExampleData(DataModule):
         return shuffled(examples, self.batch_size, self.trainer, self.num_workers)
 
     def _what(self) -> str:
-        return repr(getattr(self, "dataset", type(self).__name__))
+        return shown(getattr(self, "dataset", type(self).__name__))

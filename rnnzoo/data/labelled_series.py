@@ -319,9 +319,6 @@ class LabelledSeriesData(RowData, ExampleData):
             )
         return self._examples[part]
 
-    def _what(self) -> str:
-        return shown_dataset(self.dataset)
-
     def baselines(self) -> dict[str, float]:
         """What ROCKET of sktime reaches on the same test part, by the name of the figure."""
         from rnnzoo.data.baselines.rocket import rocket

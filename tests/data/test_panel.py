@@ -290,3 +290,8 @@ def test_rows_in_the_wrong_order_are_not_mistaken_for_a_clock_set_back() -> None
     table = pd.DataFrame({"t": hours, "y": np.arange(200.0) ** 1.5})
     swapped = table.iloc[[*range(50), 51, 50, *range(52, 200)]]
     assert SeriesData(swapped, time_column="t", **SMALL).series.tolist() == table["y"].tolist()
+
+
+def test_a_frame_is_no_name_in_a_message() -> None:
+    with pytest.raises(RnnZooError, match=r"batch_size=9999 is larger than the .* training windows of <DataFrame>: batch"):
+        SeriesData(frame(), **{**LONG, "batch_size": 9999}).train_dataloader()
