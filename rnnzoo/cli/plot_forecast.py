@@ -29,8 +29,8 @@ def run(given: argparse.Namespace) -> int:
     from rnnzoo.cli.from_checkpoint import data_of
     from rnnzoo.data.series import SeriesData
     from rnnzoo.tasks.checkpoints import load_task, read_checkpoint
-    from rnnzoo.tasks.forecasting import Forecaster
     from rnnzoo.tasks.confusion_picture import owner
+    from rnnzoo.tasks.forecasting import Forecaster
     from rnnzoo.training.forecast_picture import FORECAST, draw_forecasts
 
     model = load_task(given.checkpoint)

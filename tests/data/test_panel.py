@@ -293,5 +293,7 @@ def test_rows_in_the_wrong_order_are_not_mistaken_for_a_clock_set_back() -> None
 
 
 def test_a_frame_is_no_name_in_a_message() -> None:
-    with pytest.raises(RnnZooError, match=r"batch_size=9999 is larger than the .* training windows of <DataFrame>: batch"):
+    with pytest.raises(
+        RnnZooError, match=r"batch_size=9999 is larger than the .* training windows of <DataFrame>: batch"
+    ):
         SeriesData(frame(), **{**LONG, "batch_size": 9999}).train_dataloader()
