@@ -163,7 +163,7 @@ def test_runs_lists_cell_size_figures_and_time(zoo, shelf):
 
 def test_the_figures_as_json_are_those_of_metrics_csv(zoo, shelf):
     for run in json.loads(zoo("runs", shelf, "--json").out):
-        table = pd.read_csv(shelf / run["run"] / "metrics.csv")
+        table = pd.read_csv(shelf / run["run"] / "metrics.csv", float_precision="round_trip")
         best = table.loc[table["val_loss"].idxmin()]
         assert run["best"] == {name: pytest.approx(best[name]) for name in table if name.startswith("val_")}
         assert run["test"] == {name: table[name].dropna().iloc[-1] for name in table if name.startswith("test_")}
