@@ -124,9 +124,9 @@ def test_configs_and_checkpoints_are_completed_and_other_files_are_the_shells(co
 
 
 def test_bash_is_answered_by_what_stands_behind_the_equals_sign(complete):
-    assert complete("fit --config = configs/fore", "bash") == ("words", ["configs/forecast.yaml"])
+    assert complete("fit --config = configs/long", "bash") == ("words", ["configs/long_memory.yaml"])
     assert complete("fit --model.cell = jan", "bash") == ("words", ["janet"])
-    assert complete("fit --config=configs/fore", "zsh") == ("words", ["--config=configs/forecast.yaml"])
+    assert complete("fit --config=configs/long", "zsh") == ("words", ["--config=configs/long_memory.yaml"])
 
 
 def test_without_a_table_it_is_written_once_in_the_background(zoo, monkeypatch):
@@ -186,14 +186,14 @@ def test_bash_completes(learned, command):
         try rnnzoo fi
         try rnnzoo fit --model.hid
         try rnnzoo fit --model.cell jan
-        try rnnzoo fit --config = configs/fore
+        try rnnzoo fit --config = configs/long
         try rnnzoo fit --config =
         try rnnzoo test --ckpt_path 'my runs/'
         try rnnzoo fit --data.dataset ''
     """
     assert by_shell("bash", script, learned, command) == [
         "complete -o default -F _rnnzoo rnnzoo",
-        *("fit", "--model.hidden_size", "janet", "configs/forecast.yaml"),
+        *("fit", "--model.hidden_size", "janet", "configs/long_memory.yaml"),
         "|".join([*sorted(f"configs/{path.name}" for path in shipped_configs()), "my runs/"]),
         "my runs/a.ckpt",
         "",
