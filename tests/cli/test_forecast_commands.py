@@ -99,6 +99,16 @@ def test_a_file_of_the_future_is_forecast_row_by_row(zoo, run, future, tmp_path)
     assert (told["q0.5"] <= told["q0.9"]).all()
 
 
+def test_of_other_series_the_future_is_forecast(zoo, run, future, tmp_path):
+    sales(120).replace({"unique_id": {"shop 1": "new"}}).to_csv("others.csv", index=False)
+    pd.read_csv(future).replace({"unique_id": {"shop 1": "new"}}).to_csv("next.csv", index=False)
+    words = ["predict", "--ckpt_path", run.checkpoint, "--data.dataset=others.csv"]
+    assert "must be known of the steps to be forecast" in zoo(*words).complaint
+    given(zoo, *words, "--data.future=next.csv", "--predictions.path=others.parquet")
+    told = pd.read_parquet("others.parquet")
+    assert told["unique_id"].unique().tolist() == ["shop 0", "new", "shop 2", "shop 3"]
+
+
 def test_a_backtest_prints_its_figures_by_cutoff_and_writes_what_came(zoo, run, file, tmp_path):
     said = given(zoo, "backtest", "--ckpt_path", run.checkpoint, "--windows", 3, "--step", 5)
     told = pd.read_parquet(tmp_path / "backtest.parquet")
