@@ -10,7 +10,7 @@ from rnnzoo.cells import LinearCell, list_cells
 from rnnzoo.kernels.native import VENDORS
 from rnnzoo.testing.case import expect, gradients, named, results
 
-SIZES = [(1, 1, 1, 1), (7, 3, 5, 33)]  # T, B, I, H
+SIZES, ONES = (7, 3, 5, 33), (1, 1, 1, 1)  # T, B, I, H
 NARROW = (7, 3, 5, 8)
 MORE_SIZES = [(13, 2, 1, 17), (33, 5, 9, 3)]
 FUSED = {f"{name}-fused": (name, "fused") for name, cls in list_cells().items() if cls.not_fused is None}
@@ -19,6 +19,7 @@ PAIRS = [
     *((name, "native") for name, cls in list_cells().items() if cls in VENDORS),
     *((name, "linear_scan") for name, cls in list_cells().items() if issubclass(cls, LinearCell)),
 ]
+WITH_ONES = ("cfc", "gru", "lem", "lmu", "lstm", "mgu", "multiplicative_lstm", "s4d")  # the others are slow tests
 INTERPRETED = [(name, "triton") for name, _ in FUSED.values()]
 
 
@@ -87,14 +88,20 @@ def equals_the_reference(name, kernel, sizes):
             expect(got, wanted, f"expected {kernel} to equal the reference", 1e-9)
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("sizes", [SIZES], ids=str)
 @pytest.mark.parametrize(("name", "kernel"), PAIRS)
 def test_a_kernel_equals_the_reference_in_a_stack_of_odd_sizes(name, kernel, sizes):
     equals_the_reference(name, kernel, sizes)
 
 
+@pytest.mark.parametrize("sizes", [ONES], ids=str)
+@pytest.mark.parametrize(("name", "kernel"), in_groups({f"{n}-fused": (n, "fused") for n in WITH_ONES}, "zoo of ones"))
+def test_a_kernel_equals_the_reference_where_every_size_is_one(name, kernel, sizes):
+    equals_the_reference(name, kernel, sizes)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sizes", MORE_SIZES, ids=str)
+@pytest.mark.parametrize("sizes", [ONES, *MORE_SIZES], ids=str)
 @pytest.mark.parametrize(("name", "kernel"), PAIRS)
 def test_a_kernel_equals_the_reference_in_stacks_of_other_sizes(name, kernel, sizes):
     equals_the_reference(name, kernel, sizes)

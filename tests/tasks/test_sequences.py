@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from rnnzoo import RNN, RnnZooError
 from rnnzoo.cells import GatedCell, Hidden
-from rnnzoo.data import Examples, LongMemoryData
+from rnnzoo.data import Examples, LongMemoryData, Window
 from rnnzoo.models import ForecastModel, SequenceModel, TokenModel, regular
 from rnnzoo.tasks import SequenceTask, load_task
 
@@ -166,8 +166,9 @@ def test_every_model_runs_such_a_cell():
         torch.testing.assert_close(step, logits[:, t])
     torch.testing.assert_close(hx, last)
     rnn = RNN(Leaking, 1, 6, batch_first=True)
-    forecaster = ForecastModel(rnn, horizon=2, season=3, level=2, quantiles=[0.5], scale=1.0)
-    assert forecaster(torch.randn(3, 9)).shape == (3, 2, 1)
+    forecaster = ForecastModel(rnn, horizon=2, season=3, level=2, outputs=1, scale=1.0)
+    window = Window(torch.randn(3, 9), torch.full((3, 2), torch.nan), torch.arange(3))
+    assert forecaster(window).left.shape == (3, 2, 1)
 
 
 def test_a_task_can_be_reported_and_tried_out_with_such_a_cell(monkeypatch):
