@@ -84,4 +84,6 @@ class Panel:
         if self.clock == "number":
             return times
         stamps = pd.Series(times.astype("datetime64[ns]"))
+        if not (times % 1_000_000_000).any():
+            stamps = stamps.dt.as_unit("s")  # a CSV file has no zeros behind its seconds then
         return stamps.dt.tz_localize("UTC") if self.clock == "utc" else stamps

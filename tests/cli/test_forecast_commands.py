@@ -86,6 +86,7 @@ def test_a_run_says_its_errors_and_what_its_band_covers(run):
     assert "the seasonal-naive forecast's: " in said
     assert "held-out CRPS: " in said
     assert "the 80% band covers: " in said
+    assert f"rnnzoo backtest --ckpt_path {run.answer.checkpoint} --windows 3" in said
 
 
 def test_a_file_of_the_future_is_forecast_row_by_row(zoo, run, future, tmp_path):
@@ -131,6 +132,7 @@ def test_a_backtest_with_models_trained_anew_knows_nothing_behind_their_cutoffs(
     said = given(zoo, *words)
     assert "all " in said
     told = pd.read_csv(tmp_path / "refit.csv")
+    assert told["ds"].str.fullmatch(r"2024-04-\d\d 00:00:00").all()
     assert len(told) == 4 * 2 * 7
     assert told["cutoff"].nunique() == 2
 
