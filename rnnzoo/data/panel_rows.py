@@ -11,7 +11,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from rnnzoo.data.covariates import Covariate, read_covariate
 from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.panel import Panel
-from rnnzoo.data.splits import PARTS
 from rnnzoo.data.steps import clock_of, first_that_is_not_later, grid_of, places_in
 from rnnzoo.data.values import choose_column, read_times_of, read_values, resolution
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -131,7 +130,7 @@ def read_panel(
         values = read_values(rows, target, what, missing="allow" if missing != "raise" else "refuse")
     ids, code = _series_of(rows, columns.id, what)
     times = None if columns.time is None else read_times_of(rows, columns.time, what)
-    order = _order(code, times, rows, columns, what, part)
+    order = _order(code, times, rows, columns, what)
     if order is not None:
         rank_zero_info(f"dataset={what}: its rows are sorted by series and time")
         values, code, part = values[order], code[order], part[order]
@@ -160,12 +159,12 @@ def read_panel(
         panel, part = _on_grid(panel, times, part, missing, f"time_column={columns.time!r} of {what}", order)
     if missing not in ("raise", "mask"):
         _fill(panel.values, panel.starts, missing)
-    _fill_covariates(panel, [*columns.known], [*columns.past], what, missing)
+    _fill_covariates(panel, what, missing)
     counts = {
         name: np.add.reduceat(part == k, panel.starts[:-1]) if len(part) else np.zeros(0, np.int64)
         for k, name in enumerate(splits)
     }
-    _check_order_of_parts(part, panel, what)
+    _check_order_of_parts(part, list(splits), panel, what)
     held = resolution(rows, target, values) if target else 0.0
     return PanelRows(panel, counts, made, held, target)
 
@@ -213,9 +212,7 @@ def _series_of(rows: "Dataset", column: str | None, what: str) -> tuple[list[Any
     return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int32)
 
 
-def _order(
-    code: np.ndarray, times: Any, rows: "Dataset", columns: PanelColumns, what: str, part: np.ndarray
-) -> np.ndarray | None:
+def _order(code: np.ndarray, times: Any, rows: "Dataset", columns: PanelColumns, what: str) -> np.ndarray | None:
     """How rows are to be sorted; None where they are.
 
     Raises:
@@ -354,7 +351,7 @@ def _fill(values: np.ndarray, starts: np.ndarray, how: str) -> None:
             values[a:b] = values[a:b][there[before]]
 
 
-def _fill_covariates(panel: Panel, known: Sequence[str], past: Sequence[str], what: str, missing: str) -> None:
+def _fill_covariates(panel: Panel, what: str, missing: str) -> None:
     for setting, numbers in (("known", panel.known), ("past", panel.past), ("static", panel.static)):
         if not np.isnan(numbers).any():
             continue
@@ -374,13 +371,13 @@ def _fill_covariates(panel: Panel, known: Sequence[str], past: Sequence[str], wh
         numbers[np.isnan(numbers)] = 0.0
 
 
-def _check_order_of_parts(part: np.ndarray, panel: Panel, what: str) -> None:
+def _check_order_of_parts(part: np.ndarray, names: Sequence[str], panel: Panel, what: str) -> None:
     back = np.diff(part) < 0
     back[panel.starts[1:-1] - 1] = False
     if back.any():
         k = int(np.flatnonzero(back)[0])
         which = int(np.searchsorted(panel.starts, k, side="right")) - 1
         raise RnnZooError(
-            f"the splits of {what} overlap in time: in {panel.name(which)} a row of {PARTS[part[k]]} lies before one of"
-            f" {PARTS[part[k + 1]]}"
+            f"the splits of {what} overlap in time: in {panel.name(which)} a row of {names[part[k]]} lies before one of"
+            f" {names[part[k + 1]]}"
         )

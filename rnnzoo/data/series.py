@@ -73,7 +73,8 @@ class SeriesData(ExampleData):
         timezone: of the clock that `calendar` goes by where times have a zone, "Australia/Melbourne" for example; UTC
             by default.
         missing: what becomes of a value that is empty, or a step that has no row: "raise", an error; "mask", NaN, which
-            the model is told of; "forward_fill", the value before; "interpolate", a line between its neighbours.
+            the model is told of; "forward_fill", the value before; "interpolate", a line between its neighbours,
+            of which the later one may lie behind the origin of a window.
         horizon: values to forecast.
         context: values of the past that a forecast sees, besides a season before them.
         season: values in a period of the series, a week for example; by default what is usual for its frequency.

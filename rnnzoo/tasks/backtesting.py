@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -31,9 +32,12 @@ def refitted(
     """
     step, frames = data.backtest_step or data.horizon, []
     own = {name: value for name, value in model.hparams.items() if name not in ("description", "scaling")}
+    # without the checkpoint: its scales and means are of a training part that may reach behind a cutoff
+    settings = {name: value for name, value in settings.items() if name not in ("dataset", "checkpoint")}
     for window in range(data.backtest_windows):
         later = step * (data.backtest_windows - 1 - window)
-        known = SeriesData(**{**settings, "predict_split": "test", "leave_out": later + data.horizon})
+        before = {"predict_split": "test", "leave_out": later + data.horizon}
+        known = SeriesData(data.dataset, **{**settings, **before})
         fresh = type(model)(known.description, **own)
         with tempfile.TemporaryDirectory() as folder:
             best = ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
@@ -41,18 +45,10 @@ def refitted(
                 fresh, known
             )
             if best.best_model_path:
-                import torch
-
                 fresh.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
         there = {"predict_split": "backtest", "backtest_windows": 1, "leave_out": later}
-        frames.append(
-            fresh.table_of(SeriesData.alike(known.description, data.dataset, **{**_plain(settings), **there}))
-        )
+        frames.append(fresh.table_of(SeriesData.alike(known.description, data.dataset, **{**settings, **there})))
     return pd.concat(frames, ignore_index=True)
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in ("dataset", "checkpoint")}
 
 
 def figures_by_cutoff(table: pd.DataFrame, data: SeriesData, quantiles: list[float]) -> pd.DataFrame:

@@ -127,10 +127,22 @@ def test_a_backtest_prints_its_figures_by_cutoff_and_writes_what_came(zoo, run, 
     assert float(last.split()[1]) == pytest.approx(np.mean(errors), rel=1e-3)
 
 
-def test_a_backtest_with_models_trained_anew_knows_nothing_behind_their_cutoffs(zoo, run, tmp_path):
-    words = ["backtest", "--ckpt_path", run.checkpoint, "--windows", 2, "--refit", "--predictions.path", "refit.csv"]
-    said = given(zoo, *words)
+def test_a_backtest_with_models_trained_anew_knows_nothing_behind_their_cutoffs(zoo, run, file, tmp_path):
+    words = ["backtest", "--ckpt_path", run.checkpoint, "--windows", 2, "--refit", "--data.split=[0.85,0.14,0.01]"]
+    said = given(zoo, *words, "--predictions.path", "refit.csv")
     assert "all " in said
+    table = pd.read_csv(file)
+    draw, behind = np.random.default_rng(1), table["ds"] > "2024-04-15"  # the cutoff of the first window
+    for column in ("y", "visits"):
+        table.loc[behind, column] = draw.normal(900, 300, int(behind.sum())).round(2)
+    table.to_csv("changed.csv", index=False)
+    given(zoo, *words, "--data.dataset=changed.csv", "--predictions.path", "changed_refit.csv")
+    one, other = (pd.read_csv(name) for name in ("refit.csv", "changed_refit.csv"))
+    first = one["cutoff"].str.startswith("2024-04-15")
+    assert first.sum() == 4 * 7
+    columns = ["q0.1", "q0.5", "q0.9"]
+    assert (one.loc[first, columns] == other.loc[first, columns]).all().all()
+    assert not (one.loc[~first, columns] == other.loc[~first, columns]).all().all()
     told = pd.read_csv(tmp_path / "refit.csv")
     assert told["ds"].str.fullmatch(r"2024-04-\d\d 00:00:00").all()
     assert len(told) == 4 * 2 * 7
