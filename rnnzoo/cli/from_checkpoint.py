@@ -140,10 +140,10 @@ def _of_other_data(
     takes = default_settings(import_class(class_path))
     about: dict[str, Any] = {"subset": None, **{f"{part}_split": None for part in PARTS}}
     same = _is_same_dataset(here["dataset"], trained_on)
-    whole = getattr(import_class(class_path), "predict_split_of_others", "all")
+    of_others = getattr(import_class(class_path), "predict_split_of_others", "all")
     # all rows that are named are to be predicted; the future is asked of other series, not of those of the training
-    if command == "predict" and "checkpoint" in takes and not (same and whole == "future"):
-        about["predict_split"] = whole
+    if command == "predict" and "checkpoint" in takes and not (same and of_others == "future"):
+        about["predict_split"] = of_others
     if command in ("test", "validate") and not same:
         about["held_out"] = True
     return {name: value for name, value in about.items() if name in takes and name not in typed}
