@@ -241,6 +241,10 @@ class SeriesData(ExampleData):
                 )
         if self.joint != bool(more.get("joint")):
             raise RnnZooError(f"data.joint is {self.joint}, but the model was trained with {bool(more.get('joint'))}")
+        masked = more.get("missing") == "mask"
+        if (self.missing == "mask") != masked:
+            trained_with = more.get("missing", "raise")
+            raise RnnZooError(f"data.missing is {self.missing}, but the model was trained with {trained_with}")
         self._recalled = {name: Covariate.of(one) for name, one in more.get("covariates", {}).items()}
         self._trained = TrainedScales.of(description)
 
