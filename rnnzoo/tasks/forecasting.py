@@ -471,11 +471,9 @@ class Forecaster(Task):
             f"held-out CRPS: {digits(metrics['test_crps'])}",
         ]
         if len(self.quantiles) > 1:
-            promised = self.quantiles[-1] - self.quantiles[0]
-            lines.append(
-                f"the {promised:.0%} band covers: {digits(metrics['test_coverage'])}, mean width"
-                f" {digits(metrics['test_width'])}"
-            )
+            band = f"of the {self.quantiles[-1] - self.quantiles[0]:.0%} band"
+            lines.append(f"held-out coverage {band}: {digits(metrics['test_coverage'])}")
+            lines.append(f"held-out width {band}: {digits(metrics['test_width'])}")
         return lines
 
     def suggest(self, data: Any, checkpoint: str) -> list[str]:

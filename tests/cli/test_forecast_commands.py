@@ -86,7 +86,8 @@ def test_a_run_says_its_errors_and_what_its_band_covers(run):
     assert "held-out MASE: " in said
     assert "the seasonal-naive forecast's: " in said
     assert "held-out CRPS: " in said
-    assert "the 80% band covers: " in said
+    assert "held-out coverage of the 80% band: " in said
+    assert "held-out width of the 80% band: " in said
     assert f"rnnzoo backtest --ckpt_path {run.answer.checkpoint} --windows 3" in said
 
 
