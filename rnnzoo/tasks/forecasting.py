@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnzoo.cells.contract import at_least_one
 from rnnzoo.data.scalers import Scaler, check_scaler
-from rnnzoo.data.series import ONE_STEP, SeriesData
+from rnnzoo.data.series import SeriesData
 from rnnzoo.data.windows import Window
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
@@ -21,6 +21,8 @@ from rnnzoo.models.forecast_model import ForecastModel, Outlook, Transform
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Judged, Task, evaluating
 from rnnzoo.tasks.calibration import Calibration
+from rnnzoo.tasks.forecast_quantiles import QuantileForecasts
+from rnnzoo.tasks.forecast_tables import forecast_columns
 from rnnzoo.training.predictions import OF_THE_ORDER, table_columns
 from rnnzoo.training.progress import digits
 
@@ -134,7 +136,8 @@ class Forecaster(Task):
             window_scaler=window_scaler,
             dropout=self.settings.dropout,
         )
-        self.calibrate, self.paths = calibrate, paths
+        self.quantiles_of = QuantileForecasts(self.model, self.loss, quantiles, paths)
+        self.calibrate = calibrate
         self.register_buffer("calibration", torch.zeros(horizon, len(quantiles)))
         self.calibrator = Calibration(quantiles)
 
@@ -169,62 +172,17 @@ class Forecaster(Task):
                 Where windows have more steps ahead than the model forecasts at once, it goes on from its own medians.
         """
         window = past if isinstance(past, Window) else self._unanswered(past)
-        raw, scale = self._raw(window)
-        horizon = self.model.horizon
-        offsets = scale[..., None] * self.calibration.to(raw)[torch.arange(raw.shape[1], device=raw.device) % horizon]
-        return self.model.outwards((raw + offsets).sort(-1).values)
+        return self.model.outwards(self._calibrated(*self.quantiles_of(window)))
+
+    def _calibrated(self, raw: Tensor, unit: Tensor) -> Tensor:
+        """Quantiles (B, K, Q), rising; for steps beyond the horizon the offsets of its steps are taken again."""
+        offsets = self.calibration.to(raw)[torch.arange(raw.shape[1], device=raw.device) % self.model.horizon]
+        return (raw + unit[..., None] * offsets).sort(-1).values
 
     def _unanswered(self, past: Tensor) -> Window:
         """Windows of pasts (B, L) whose futures are not known."""
         future = past.new_full((len(past), self.model.horizon), torch.nan, dtype=torch.float64)
         return Window(past, future, torch.arange(len(past), device=past.device))
-
-    def _raw(self, window: Window, out: Outlook | None = None) -> tuple[Tensor, Tensor]:
-        """Quantiles (B, K, Q) before they are calibrated, in the units that the model thinks in; one unit (B, 1).
-
-        Args:
-            window: whose future is not looked at.
-            out: what the model says of it, where that is known already.
-        """
-        if self.model.autoregressive:
-            return self._drawn(window)
-        steps, horizon = window.future.shape[1], self.model.horizon
-        made, scale = [], None
-        for done in range(0, steps, horizon):
-            if out is None:
-                out = self.model(_piece(window, done, horizon))
-            made.append(self.loss.quantiles(out))
-            scale = out.scale if scale is None else scale
-            if done + horizon < steps:
-                window = _going_on(window, done, self.model.outwards(made[-1][..., self.median]))
-            out = None
-        assert scale is not None
-        return torch.cat(made, 1)[:, :steps], scale
-
-    def _drawn(self, window: Window) -> tuple[Tensor, Tensor]:
-        """As `_raw`, of paths; the same draws for every window, so that a forecast is the same in any batch."""
-        steps, horizon, each = window.future.shape[1], self.model.horizon, 1 if self.loss.certain else self.paths
-        generator, made, scale, ways = torch.Generator().manual_seed(0), [], None, 1
-        for done in range(0, steps, horizon):
-            shuffled = torch.rand(each, horizon, generator=generator).argsort(0)
-            # one level of each of `each` equal parts of (0, 1): quantiles of few paths are steadier then
-            levels = ((shuffled + 0.5) / each).to(window.future).repeat(len(window.past) // ways, 1)
-
-            def draw(out: Outlook, k: int, levels: Tensor = levels) -> Tensor:
-                return self.loss.at(out, levels[:, k : k + 1, None])[..., 0]
-
-            own, unit = self.model.paths(_piece(window, done, horizon), draw, each // ways)
-            made.append(own)
-            scale = unit if scale is None else scale
-            if done + horizon < steps:
-                window = window.repeated(each // ways)
-                window = _going_on(window, done, self.model.outwards(own))
-                ways = each
-        assert scale is not None
-        values = torch.cat(made, 1)[:, :steps].unflatten(0, (-1, each)).sort(1).values
-        at = values.new_tensor(self.quantiles) * (each - 1)
-        low, high = values[:, at.floor().long()], values[:, at.ceil().long()]  # torch.quantile takes no large tensors
-        return (low + (high - low) * at.frac()[:, None]).transpose(1, 2), scale
 
     # ---- training and evaluation
 
@@ -236,11 +194,11 @@ class Forecaster(Task):
             return Judged(loss, count)
         future, scale = batch.future, self._scale(batch)
         naive = self.model.seasonal_naive(batch.past)
-        raw, unit = self._raw(batch, out)
+        raw, unit = self.quantiles_of(batch, out)
         if stage == "val" and self.calibrate:
             self.calibrator.update((self.model.inwards(future)[..., None] - raw) / unit[..., None])
         if stage == "test":
-            raw = (raw + unit[..., None] * self.calibration.to(raw)).sort(-1).values
+            raw = self._calibrated(raw, unit)
         forecast = self.model.outwards(raw)
         low, high = forecast[..., 0], forecast[..., -1]
         q = forecast.new_tensor(self.quantiles)
@@ -315,46 +273,9 @@ class Forecaster(Task):
         return columns | {f"q{q:g}": forecast[..., k][asked] for k, q in enumerate(self.quantiles)}
 
     def describe_predictions(self, columns: dict[str, Any]) -> dict[str, Any]:
-        """The columns of a table of predictions: the id and the time by the names that the data have for them.
-
-        Without times, "origin" is the place in the series of the window's first step ahead, and "step" counts from 1.
-        Of a backtest "y" is what came, and "cutoff" the last time before.
-        """
-        return self._table(columns, None if self._trainer is None else getattr(self.trainer, "datamodule", None))
-
-    def _table(self, columns: dict[str, Any], data: Any) -> dict[str, Any]:
-        part = None if data is None else data.predict_split
-        if part in ONE_STEP:
-            unknown = np.isnan(np.asarray(columns["y"]))
-            keep = unknown if part == "imputation" else ~unknown
-            columns = {name: np.asarray(column)[keep] for name, column in columns.items()}
-        series, origin = columns[f"series{OF_THE_ORDER}"], columns[f"origin{OF_THE_ORDER}"]
-        made = {f"series{OF_THE_ORDER}": series, f"origin{OF_THE_ORDER}": origin}
-        panel = getattr(data, "panel", None)
-        if panel is not None and len(panel.ids):
-            made[self.description.more.get("id_column", "series")] = [panel.ids[k] for k in series]
-        if "time" in columns:
-            assert panel is not None
-            made[self.description.more.get("time_column", "time")] = panel.as_times(columns["time"])
-            made |= {"cutoff": panel.as_times(columns["cutoff"])} if part == "backtest" else {}
-        else:
-            made["origin"] = origin
-        made["step"] = columns["step"]
-        made |= {"y": columns["y"]} if part in ("backtest", "anomaly") else {}
-        made |= {name: column for name, column in columns.items() if name.startswith("q")}
-        return made | ({"score": self._scores(columns)} if part == "anomaly" else {})
-
-    def _scores(self, columns: dict[str, Any]) -> np.ndarray:
-        """How far values lie from the median, beside the outer quantile on their side, which is at 1."""
-        if len(self.quantiles) < 2:
-            raise RnnZooError("an anomaly's score needs a band: the model has the median alone, quantiles=[0.5]")
-        low, median, high, y = (
-            np.asarray(columns[name], dtype=np.float64)
-            for name in (f"q{self.quantiles[0]:g}", "q0.5", f"q{self.quantiles[-1]:g}", "y")
-        )
-        width = np.where(y > median, high - median, median - low)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(y == median, 0.0, np.abs(y - median) / width)
+        """As `forecast_columns`."""
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        return forecast_columns(columns, data, self.description, self.quantiles)
 
     def batch_of(self, inputs: Any) -> Window:
         """The end of a series (N,), or of several (B, N), as windows whose future is not known.
@@ -455,11 +376,13 @@ class Forecaster(Task):
 
     def table_of(self, data: SeriesData) -> pd.DataFrame:
         """The predictions for `predict_split` of data, as a frame."""
-        frames = []
+        frames, name = [], type(self).__name__
         with evaluating(self):
             for batch in data.predict_dataloader():
                 columns = self.predict_step(batch.to(self.device), 0)
-                frames.append(pd.DataFrame(self._table(table_columns(columns, type(self).__name__), data)))
+                frames.append(
+                    pd.DataFrame(forecast_columns(table_columns(columns, name), data, self.description, self.quantiles))
+                )
         made = pd.concat(frames, ignore_index=True)
         return made.drop(columns=[name for name in made if name.endswith(OF_THE_ORDER)])
 
@@ -490,31 +413,6 @@ def _check_windows(batch: Any) -> None:
         raise RnnZooError(
             f"a Forecaster takes windows of a series, such as rnnzoo.data.SeriesData gives, not {type(batch).__name__}"
         )
-
-
-def _piece(window: Window, done: int, horizon: int) -> Window:
-    """Windows of `horizon` steps ahead, of which `done` lie behind; what is not known of the last ones is as before."""
-    known = window.known
-    if known is not None:
-        known = known[:, done : done + horizon]
-        short = horizon - known.shape[1]
-        known = torch.cat([known, known[:, -1:].expand(-1, short, -1)], 1) if short else known
-    future = window.future.new_full((len(window.past), horizon), torch.nan)
-    return window._replace(future=future, known=known)
-
-
-def _going_on(window: Window, done: int, values: Tensor) -> Window:
-    """Windows that end a horizon later, behind `done` steps, with forecasts for values; past covariates stay."""
-    past = torch.cat([window.past, values.to(window.past)], 1)[:, -window.past.shape[1] :]
-    covariates = window.covariates
-    if covariates is not None:
-        steps = values.shape[1]
-        ahead = covariates[:, -1:].expand(-1, steps, -1).clone()
-        if window.known is not None:
-            own = window.known[:, done : done + steps]
-            ahead[:, : own.shape[1], : own.shape[2]] = own
-        covariates = torch.cat([covariates, ahead], 1)[:, -covariates.shape[1] :]
-    return window._replace(past=past, covariates=covariates)
 
 
 def _mean_of_known(errors: Tensor, future: Tensor) -> Tensor:
