@@ -11,6 +11,7 @@ week before in the whole training part.
 
 import argparse
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from rnnzoo.benchmark.machine import describe
 from rnnzoo.data import SeriesData
@@ -76,7 +77,8 @@ def trained(
         max_epochs=epochs,
         accelerator="cpu",
         logger=False,
-        callbacks=[best, TQDMProgressBar(100)],
+        callbacks=[best],
+        enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
     trainer.fit(model, data)
