@@ -14,6 +14,7 @@ from rnnzoo.data.handed import shown
 from rnnzoo.data.panel import Panel
 from rnnzoo.data.panel_future import with_future
 from rnnzoo.data.panel_rows import MISSING, Missing, PanelColumns, PanelRows, read_panel
+from rnnzoo.data.pieces import extent, mean_and_std, rows_within
 from rnnzoo.data.series_parts import SplitBy, check_steps, ranges_of
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, own_splits
@@ -306,15 +307,8 @@ class SeriesData(ExampleData):
         first, stop = self._ranges["train"]
         if not len(self.panel.ids):
             return self._check_scale(int(first[0]), int(stop[0]))
-        inside = np.concatenate(
-            [self.panel.values[s + a : s + b] for s, a, b in zip(self.panel.starts, first, stop, strict=False)]
-        )
-        inside = inside[~np.isnan(inside)]
-        return {
-            "mean": float(inside.mean()),
-            "std": float(inside.std()),
-            "seasonal_error": float(np.median(self.scales)),
-        }
+        mean, std = mean_and_std(self.panel.values, rows_within(self.panel.starts, first, stop))
+        return {"mean": mean, "std": std, "seasonal_error": float(np.median(self.scales))}
 
     def _check_scale(self, first: int, stop: int) -> dict[str, float]:
         """The scaling of a single series."""
@@ -447,13 +441,11 @@ class SeriesData(ExampleData):
             learned = self._learned()
             rows = read_panel(own, self.columns, self.dataset, self.missing, learned)
             panel = rows.panel
-            known = panel.values[~np.isnan(panel.values)]
-            if not len(known):
+            low, high = extent(panel.values)
+            if np.isnan(low):
                 raise RnnZooError(f"{shown(self.dataset)} has no values in column {rows.target!r}")
-            if known.min() == known.max():
-                raise RnnZooError(
-                    f"{shown(self.dataset)} is constant, {known[0]} throughout: there is nothing to forecast"
-                )
+            if low == high:
+                raise RnnZooError(f"{shown(self.dataset)} is constant, {low} throughout: there is nothing to forecast")
             counts = rows.counts
             if self.leave_out:
                 last = list(counts)[-1]
@@ -515,10 +507,7 @@ class SeriesData(ExampleData):
         """Puts covariates of numbers in units of their spread in the training part, as float32."""
         panel = rows.panel
         first, stop = self._ranges["train"]
-        inside = np.zeros(len(panel.values) + 1, np.int32)  # 1 within the training part, as a running sum of steps
-        np.add.at(inside, panel.starts[:-1] + first, 1)
-        np.add.at(inside, panel.starts[:-1] + np.maximum(stop, first), -1)
-        training = np.cumsum(inside)[:-1] > 0
+        training = rows_within(panel.starts, first, stop)
         trained = stop > first
         groups: Sequence[tuple[str, list[str], np.ndarray]] = (
             ("known", list(self.columns.known), training),
@@ -532,9 +521,10 @@ class SeriesData(ExampleData):
                 covariate = rows.covariates[name]
                 if covariate.labels is None:
                     if learned is None or name not in learned:
-                        own = numbers[where, at]
-                        covariate = Covariate(None, float(own.mean()), float(own.std()) or 1.0)
-                    numbers[:, at] = (numbers[:, at] - covariate.mean) / covariate.std
+                        mean, std = mean_and_std(numbers[:, at], where)
+                        covariate = Covariate(None, mean, std or 1.0)
+                    numbers[:, at] -= covariate.mean
+                    numbers[:, at] /= covariate.std
                 self._covariates[name] = covariate
                 at += covariate.width
-            setattr(panel, field, numbers.astype(np.float32))
+            setattr(panel, field, numbers.astype(np.float32, copy=False))
