@@ -167,7 +167,7 @@ def _iso_times(cells: Any, what: str) -> Any:
 
     from rnnzoo.data.times import read_iso
 
-    clock, zones = np.empty(len(cells), "datetime64[ns]"), set()
+    clock, zones = np.empty(len(cells), "datetime64[ns]"), set[bool]()
     for rows in pieces(len(cells)):
         own = read_iso(pd.Series(cells.slice(rows.start, rows.stop - rows.start).to_pylist(), dtype="str"))
         if own is None or len(zones | {own[1]}) > 1:
