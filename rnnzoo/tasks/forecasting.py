@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from rnnzoo.cells.contract import at_least_one
+from rnnzoo.data.scalers import Scaler, check_scaler
 from rnnzoo.data.series import SeriesData
 from rnnzoo.data.windows import Window
 from rnnzoo.description import Description
@@ -19,6 +21,8 @@ from rnnzoo.models.forecast_model import ForecastModel, Outlook, Transform
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Judged, Task, evaluating
 from rnnzoo.tasks.calibration import Calibration
+from rnnzoo.tasks.forecast_quantiles import QuantileForecasts
+from rnnzoo.tasks.forecast_tables import forecast_columns
 from rnnzoo.training.predictions import OF_THE_ORDER, table_columns
 from rnnzoo.training.progress import digits
 
@@ -41,12 +45,19 @@ class Forecaster(Task):
         horizon: steps to forecast; the data's by default.
         season: steps after which the series resembles itself, 1 for a series without a season; the data's by default.
         level: steps, the last ones, over which the shift from one season before is averaged; 48 by default.
+        lags: further ones than `season`, whose naive forecasts the model reads: [24] beside a season of 168 hours, or
+            [336] for two weeks before as well. They take from the past: the layers read context + season - the largest.
         quantiles: to forecast, rising, each in (0, 1), 0.5 among them.
         loss: "quantile"; "mse", "mae" or "huber" of a point; or a distribution, "normal", "student_t",
             "normal_mixture", and for counts "poisson" or "negative_binomial".
         decoder: "direct", one head for all steps ahead at once; "recurrent", layers in both directions over them, which
-            read the covariates known ahead; by default the latter where there are such covariates.
+            read the covariates known ahead; by default the latter where there are such covariates, or lags. Or
+            "autoregressive", layers that read the value of the step before: quantiles are those of paths that are
+            drawn.
+        paths: of each window that an autoregressive decoder draws.
         transform: "log": logarithms are forecast, of values above 0.
+        window_scaler: what counts as one unit, found anew in the past of every window: "seasonal", "standard",
+            "robust", "mean" or "none", as the data's `scaler` has it for each series, which is the default.
         calibrate: whether quantiles are calibrated on the validation part.
         settings: those that all tasks share.
 
@@ -67,10 +78,13 @@ class Forecaster(Task):
         horizon: int | None = None,
         season: int | None = None,
         level: int = 48,
+        lags: list[int] = [],  # noqa: B006
         quantiles: list[float] = [0.1, 0.5, 0.9],  # noqa: B006  # never changed; a list is what YAML gives
         loss: str = "quantile",
-        decoder: Literal["direct", "recurrent"] | None = None,
+        decoder: Literal["direct", "recurrent", "autoregressive"] | None = None,
+        paths: int = 100,
         transform: Transform = "none",
+        window_scaler: Scaler | None = None,
         calibrate: bool = True,
         **settings: Any,
     ):
@@ -84,8 +98,11 @@ class Forecaster(Task):
         quantiles = list(quantiles)
         if 0.5 not in quantiles or sorted(set(quantiles)) != quantiles or not 0 < quantiles[0] <= quantiles[-1] < 1:
             raise RnnZooError(f"quantiles must rise, lie in (0, 1) and have 0.5 among them, not {quantiles}")
-        if decoder not in (None, "direct", "recurrent"):
-            raise RnnZooError(f"decoder must be 'direct' or 'recurrent', not {decoder!r}")
+        if decoder not in (None, *_DECODERS):
+            raise RnnZooError(f"decoder must be one of {', '.join(_DECODERS)}, not {decoder!r}")
+        at_least_one("paths", paths)
+        if window_scaler is not None:
+            check_scaler("window_scaler", window_scaler)
         if transform not in ("none", "log"):
             raise RnnZooError(f"transform must be 'none' or 'log', not {transform!r}")
         self.scale = float(scaling["seasonal_error"])
@@ -93,28 +110,47 @@ class Forecaster(Task):
         self.loss = make_loss(loss, quantiles)
         known, past, static = (int(about.more.get(f"{name}_size", 0)) for name in ("known", "past", "static"))
         masked = about.more.get("missing") == "mask"
-        encoder = self.settings.rnn(ForecastModel.input_size(known + past, known, static, masked))
-        recurrent = decoder == "recurrent" or (decoder is None and known > 0)
-        ahead = replace(self.settings, num_layers=1, bidirectional=True, block=None, block_args=None)
-        horizon = self._as_the_data("horizon", horizon)
+        horizon, season = self._as_the_data("horizon", horizon), self._as_the_data("season", season)
+        lags = self._checked_lags(lags, season)
+        encoder = self.settings.rnn(ForecastModel.input_size(known + past, known, static, masked, len(lags)))
+        autoregressive = decoder == "autoregressive"
+        recurrent = decoder == "recurrent" or (decoder is None and (known > 0 or bool(lags)))
+        ahead = replace(self.settings, num_layers=1, bidirectional=not autoregressive, block=None, block_args=None)
+        size = ForecastModel.decoder_size(encoder, known, static, autoregressive, len(lags))
         self.model = ForecastModel(
             encoder,
-            ahead.rnn(ForecastModel.decoder_size(encoder, known, static)) if recurrent else None,
+            ahead.rnn(size) if recurrent or autoregressive else None,
+            autoregressive=autoregressive,
             horizon=horizon,
-            season=self._as_the_data("season", season),
+            season=season,
             level=level,
             outputs=self.loss.outputs,
-            scale=self.scale,
+            scale=float(scaling.get("unit", self.scale)),
             covariates=known + past,
             known=known,
+            variables=int(about.more.get("variables", 0)),
             static=static,
             transform=transform,
             masked=masked,
+            lags=lags,
+            window_scaler=window_scaler,
             dropout=self.settings.dropout,
         )
+        self.quantiles_of = QuantileForecasts(self.model, self.loss, quantiles, paths)
         self.calibrate = calibrate
         self.register_buffer("calibration", torch.zeros(horizon, len(quantiles)))
         self.calibrator = Calibration(quantiles)
+
+    def _checked_lags(self, lags: list[int], season: int) -> list[int]:
+        lags, context = list(lags), self.description.context
+        for lag in lags:
+            if lag < 1 or lags.count(lag) > 1 or lag == season:
+                raise RnnZooError(f"lags={lags} must be at least 1, each another, and none of them season={season}")
+            if context is not None and lag >= context + season:
+                raise RnnZooError(
+                    f"lags={lags} must be below context={context} + season={season}, the past that a forecast sees"
+                )
+        return lags
 
     def _as_the_data(self, name: str, given: int | None) -> int:
         its: int | None = getattr(self.description, name)
@@ -136,26 +172,17 @@ class Forecaster(Task):
                 Where windows have more steps ahead than the model forecasts at once, it goes on from its own medians.
         """
         window = past if isinstance(past, Window) else self._unanswered(past)
-        steps, horizon = window.future.shape[1], self.model.horizon
-        if steps == horizon:
-            return self._quantiles(self.model(window))
-        made = []
-        for done in range(0, steps, horizon):
-            made.append(self._quantiles(self.model(_piece(window, done, horizon))))
-            window = _going_on(window, done, made[-1][..., self.median])
-        return torch.cat(made, 1)[:, :steps]
+        return self.model.outwards(self._calibrated(*self.quantiles_of(window)))
+
+    def _calibrated(self, raw: Tensor, unit: Tensor) -> Tensor:
+        """Quantiles (B, K, Q), rising; for steps beyond the horizon the offsets of its steps are taken again."""
+        offsets = self.calibration.to(raw)[torch.arange(raw.shape[1], device=raw.device) % self.model.horizon]
+        return (raw + unit[..., None] * offsets).sort(-1).values
 
     def _unanswered(self, past: Tensor) -> Window:
         """Windows of pasts (B, L) whose futures are not known."""
         future = past.new_full((len(past), self.model.horizon), torch.nan, dtype=torch.float64)
         return Window(past, future, torch.arange(len(past), device=past.device))
-
-    def _quantiles(self, out: Outlook, calibrated: bool = True) -> Tensor:
-        """Of the series' values, rising."""
-        found = self.loss.quantiles(out)
-        if calibrated:
-            found = (found + out.scale[..., None] * self.calibration.to(found)).sort(-1).values
-        return self.model.outwards(found)
 
     # ---- training and evaluation
 
@@ -167,11 +194,12 @@ class Forecaster(Task):
             return Judged(loss, count)
         future, scale = batch.future, self._scale(batch)
         naive = self.model.seasonal_naive(batch.past)
-        raw = self._quantiles(out, calibrated=False)
-        forecast = self._quantiles(out) if stage == "test" else raw
+        raw, unit = self.quantiles_of(batch, out)
         if stage == "val" and self.calibrate:
-            inside = self.model.inwards(future)[..., None] - self.loss.quantiles(out)
-            self.calibrator.update(inside / out.scale[..., None])
+            self.calibrator.update((self.model.inwards(future)[..., None] - raw) / unit[..., None])
+        if stage == "test":
+            raw = self._calibrated(raw, unit)
+        forecast = self.model.outwards(raw)
         low, high = forecast[..., 0], forecast[..., -1]
         q = forecast.new_tensor(self.quantiles)
         errors = future[..., None] - forecast
@@ -245,29 +273,9 @@ class Forecaster(Task):
         return columns | {f"q{q:g}": forecast[..., k][asked] for k, q in enumerate(self.quantiles)}
 
     def describe_predictions(self, columns: dict[str, Any]) -> dict[str, Any]:
-        """The columns of a table of predictions: the id and the time by the names that the data have for them.
-
-        Without times, "origin" is the place in the series of the window's first step ahead, and "step" counts from 1.
-        Of a backtest "y" is what came, and "cutoff" the last time before.
-        """
-        return self._table(columns, None if self._trainer is None else getattr(self.trainer, "datamodule", None))
-
-    def _table(self, columns: dict[str, Any], data: Any) -> dict[str, Any]:
-        series, origin = columns[f"series{OF_THE_ORDER}"], columns[f"origin{OF_THE_ORDER}"]
-        made = {f"series{OF_THE_ORDER}": series, f"origin{OF_THE_ORDER}": origin}
-        panel = getattr(data, "panel", None)
-        backtest = data is not None and data.predict_split == "backtest"
-        if panel is not None and len(panel.ids):
-            made[self.description.more.get("id_column", "series")] = [panel.ids[k] for k in series]
-        if "time" in columns:
-            assert panel is not None
-            made[self.description.more.get("time_column", "time")] = panel.as_times(columns["time"])
-            made |= {"cutoff": panel.as_times(columns["cutoff"])} if backtest else {}
-        else:
-            made["origin"] = origin
-        made["step"] = columns["step"]
-        made |= {"y": columns["y"]} if backtest else {}
-        return made | {name: column for name, column in columns.items() if name.startswith("q")}
+        """As `forecast_columns`."""
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        return forecast_columns(columns, data, self.description, self.quantiles)
 
     def batch_of(self, inputs: Any) -> Window:
         """The end of a series (N,), or of several (B, N), as windows whose future is not known.
@@ -286,10 +294,11 @@ class Forecaster(Task):
             values = np.atleast_2d(values.astype(np.float64))
         except (TypeError, ValueError) as error:
             raise RnnZooError(f"a series must be of numbers: {error}") from error
-        season = self.model.season
-        if values.ndim != 2 or values.shape[1] <= season:
+        season, reach = self.model.season, self.model.reach
+        if values.ndim != 2 or values.shape[1] <= reach:
+            name = "season" if reach == season else "lag"
             raise RnnZooError(
-                f"a series of {values.shape[-1]:,} values is too short: a forecast needs season={season} and one more"
+                f"a series of {values.shape[-1]:,} values is too short: a forecast needs {name}={reach} and one more"
             )
         values = values[:, -(season + (self.description.context or values.shape[1])) :]
         if not np.isfinite(values).all():
@@ -337,6 +346,29 @@ class Forecaster(Task):
         settings = {"predict_split": "backtest", "backtest_windows": windows, "backtest_step": step}
         return self.table_of(SeriesData.alike(self.description, inputs, **settings))
 
+    def anomalies(self, inputs: Any) -> pd.DataFrame:
+        """How far every step of series lies from the forecast of the step before it.
+
+        Args:
+            inputs: a frame in the columns of the training, a row for each step of a series.
+
+        Returns:
+            As `backtest`, without a cutoff, and "score": 0 at the median, 1 at the outer quantile on the value's side.
+            A fault has an echo a season later, whose forecast begins with it.
+        """
+        return self.table_of(SeriesData.alike(self.description, inputs, predict_split="anomaly"))
+
+    def impute(self, inputs: Any) -> pd.DataFrame:
+        """What is missing in series, each step as the forecast from what lies before it.
+
+        Args:
+            inputs: a frame in the columns of the training, whose values are NaN, or whose rows are not there.
+
+        Returns:
+            As `predict`, a row for each step whose value is missing.
+        """
+        return self.table_of(SeriesData.alike(self.description, inputs, predict_split="imputation"))
+
     def _is_long(self, inputs: Any) -> bool:
         names = list(getattr(inputs, "columns", ()))
         columns = [self.description.more.get(f"{name}_column") for name in ("id", "time")]
@@ -344,11 +376,13 @@ class Forecaster(Task):
 
     def table_of(self, data: SeriesData) -> pd.DataFrame:
         """The predictions for `predict_split` of data, as a frame."""
-        frames = []
+        frames, name = [], type(self).__name__
         with evaluating(self):
             for batch in data.predict_dataloader():
                 columns = self.predict_step(batch.to(self.device), 0)
-                frames.append(pd.DataFrame(self._table(table_columns(columns, type(self).__name__), data)))
+                frames.append(
+                    pd.DataFrame(forecast_columns(table_columns(columns, name), data, self.description, self.quantiles))
+                )
         made = pd.concat(frames, ignore_index=True)
         return made.drop(columns=[name for name in made if name.endswith(OF_THE_ORDER)])
 
@@ -360,11 +394,9 @@ class Forecaster(Task):
             f"held-out CRPS: {digits(metrics['test_crps'])}",
         ]
         if len(self.quantiles) > 1:
-            promised = self.quantiles[-1] - self.quantiles[0]
-            lines.append(
-                f"the {promised:.0%} band covers: {digits(metrics['test_coverage'])}, mean width"
-                f" {digits(metrics['test_width'])}"
-            )
+            band = f"of the {self.quantiles[-1] - self.quantiles[0]:.0%} band"
+            lines.append(f"held-out coverage {band}: {digits(metrics['test_coverage'])}")
+            lines.append(f"held-out width {band}: {digits(metrics['test_width'])}")
         return lines
 
     def suggest(self, data: Any, checkpoint: str) -> list[str]:
@@ -373,36 +405,14 @@ class Forecaster(Task):
         return [suggestions.predict(checkpoint, "--data.predict_split future")]
 
 
+_DECODERS = ("direct", "recurrent", "autoregressive")
+
+
 def _check_windows(batch: Any) -> None:
     if not isinstance(batch, Window):
         raise RnnZooError(
             f"a Forecaster takes windows of a series, such as rnnzoo.data.SeriesData gives, not {type(batch).__name__}"
         )
-
-
-def _piece(window: Window, done: int, horizon: int) -> Window:
-    """Windows of `horizon` steps ahead, of which `done` lie behind; what is not known of the last ones is as before."""
-    known = window.known
-    if known is not None:
-        known = known[:, done : done + horizon]
-        short = horizon - known.shape[1]
-        known = torch.cat([known, known[:, -1:].expand(-1, short, -1)], 1) if short else known
-    future = window.past.new_full((len(window.past), horizon), torch.nan)
-    return window._replace(future=future, known=known)
-
-
-def _going_on(window: Window, done: int, values: Tensor) -> Window:
-    """Windows that end a horizon later, behind `done` steps, with forecasts for values; past covariates stay."""
-    past = torch.cat([window.past, values.to(window.past)], 1)[:, -window.past.shape[1] :]
-    covariates = window.covariates
-    if covariates is not None:
-        steps = values.shape[1]
-        ahead = covariates[:, -1:].expand(-1, steps, -1).clone()
-        if window.known is not None:
-            own = window.known[:, done : done + steps]
-            ahead[:, : own.shape[1], : own.shape[2]] = own
-        covariates = torch.cat([covariates, ahead], 1)[:, -covariates.shape[1] :]
-    return window._replace(past=past, covariates=covariates)
 
 
 def _mean_of_known(errors: Tensor, future: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from command_line import CONFIGS, Run, trained
 from PIL import Image
 
@@ -85,7 +86,8 @@ def test_a_run_says_its_errors_and_what_its_band_covers(run):
     assert "held-out MASE: " in said
     assert "the seasonal-naive forecast's: " in said
     assert "held-out CRPS: " in said
-    assert "the 80% band covers: " in said
+    assert "held-out coverage of the 80% band: " in said
+    assert "held-out width of the 80% band: " in said
     assert f"rnnzoo backtest --ckpt_path {run.answer.checkpoint} --windows 3" in said
 
 
@@ -147,6 +149,50 @@ def test_a_backtest_with_models_trained_anew_knows_nothing_behind_their_cutoffs(
     assert told["ds"].str.fullmatch(r"2024-04-\d\d 00:00:00").all()
     assert len(told) == 4 * 2 * 7
     assert told["cutoff"].nunique() == 2
+
+
+def test_scores_of_anomalies_are_written(zoo, run, file, tmp_path):
+    faulty = pd.read_csv(file)
+    row = faulty.index[(faulty["unique_id"] == "shop 2") & (faulty["ds"] == "2024-04-27")][0]  # in the last week
+    faulty.loc[row, "y"] += 300
+    faulty.to_csv("faulty.csv", index=False)
+    words = ["--ckpt_path", run.checkpoint, "--data.dataset=faulty.csv", "--predictions.path=told.csv"]
+    given(zoo, "predict", "--what", "anomaly", *words)
+    told = pd.read_csv(tmp_path / "told.csv")
+    assert list(told) == ["unique_id", "ds", "step", "y", "q0.1", "q0.5", "q0.9", "score"]
+    assert len(told) == 4 * (120 - 21)
+    worst = told.loc[told["score"].idxmax()]
+    assert (worst["unique_id"], worst["ds"][:10], worst["y"]) == ("shop 2", "2024-04-27", faulty.loc[row, "y"])
+    assert "needs missing=mask" in zoo("predict", "--what=imputation", *words).complaint
+    complaint = zoo("predict", "--what=imputation", "--data.missing=mask", *words).complaint
+    assert "data.missing is mask, but the model was trained with raise" in complaint
+    assert zoo("predict", "--what", "anomalies", *words).complaint.startswith(
+        "--what 'anomalies' is unknown; did you mean 'anomaly'? there are: forecast, anomaly, imputation"
+    )
+
+
+def test_a_forecaster_is_fine_tuned_on_other_series(zoo, run, tmp_path):
+    other = sales(100)
+    other["unique_id"] = other["unique_id"].str.replace("shop", "kiosk")
+    other["y"] = (other["y"] / 10).round(3)
+    other.to_parquet("other.parquet")
+    words = [
+        *TINY,
+        "--data.dataset=other.parquet",
+        f"--model.pretrained={run.checkpoint}",
+        "--model.learning_rate=1e-9",
+    ]
+    answer = zoo("fit", *words, "--trainer.max_epochs=1")
+    assert answer.status == 0, answer
+    assert "start anew" not in answer.out + answer.err
+    old, new = (torch.load(path, weights_only=True)["state_dict"] for path in (run.checkpoint, answer.checkpoint))
+    assert all(torch.allclose(new[name], value, atol=1e-6) for name, value in old.items() if name != "calibration")
+    assert "kiosk 0" in pd.read_csv(given_file(zoo, answer.checkpoint, tmp_path))["unique_id"].tolist()
+
+
+def given_file(zoo, checkpoint, folder):
+    given(zoo, "backtest", "--ckpt_path", checkpoint, "--predictions.path", "tuned.csv")
+    return folder / "tuned.csv"
 
 
 def test_forecasts_become_a_picture(zoo, run, tmp_path):

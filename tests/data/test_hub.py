@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from hub_stub import Hub, write_repository
@@ -269,12 +270,15 @@ def test_a_tokenizer_that_cannot_be_asked_for_is_one_line_within_seconds(unreach
     assert seconds < 5
 
 
-def fit(served: tuple[Hub, Path], folder: Path, config: str, *given: str) -> str:
+SIZES = ("--model.embedding_size=4", "--model.hidden_size=8")
+
+
+def fit(served: tuple[Hub, Path], folder: Path, config: str, *given: str, sizes: Sequence[str] = SIZES) -> str:
     """What `rnnzoo fit` prints of a short run on data of the hub."""
     hub, cache = served
     configs = Path(__file__).parents[2] / "configs"
     command = [sys.executable, "-m", "rnnzoo", "fit", f"--config={configs / config}", *given]
-    command += ["--model.embedding_size=4", "--model.hidden_size=8", "--trainer.max_epochs=1"]
+    command += [*sizes, "--trainer.max_epochs=1"]
     env = {**os.environ, **hub.environment(cache), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -311,3 +315,20 @@ def test_a_language_model_of_words_streams_a_configuration_by_the_name_that_it_h
     given = ["--data.dataset=articles", "--data.subset=long", "--data.streaming=true", "--data.baseline=false"]
     given += ["--data.batch_size=4", "--data.sequence_length=10", "--model.adaptive_softmax=null"]
     assert "held-out perplexity: " in fit(served, tmp_path, "word_lm.yaml", *given)
+
+
+@pytest.mark.slow
+def test_a_forecaster_is_trained_on_a_data_set_of_the_hub(served: tuple[Hub, Path], tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=90)
+    parts = [
+        {"store": [f"s{k}"] * 90, "day": days, "sold": [k + day % 7 + day / 9 for day in range(90)]} for k in range(3)
+    ]
+    rows = Dataset.from_pandas(pd.concat(map(pd.DataFrame, parts), ignore_index=True))
+    splits = {
+        "train": rows.filter(lambda row: row["day"] < days[70]),
+        "test": rows.filter(lambda row: row["day"] >= days[70]),
+    }
+    write_repository(served[0].root / "datasets" / "someone" / "sales", {"daily": splits, "none": {"train": rows}})
+    given = ["--data.dataset=someone/sales:daily", "--data.id_column=store", "--data.time_column=day"]
+    given += ["--data.target_column=sold", "--data.horizon=4", "--data.context=8", "--data.season=7"]
+    assert "held-out MASE: " in fit(served, tmp_path, "forecast.yaml", *given, sizes=["--model.hidden_size=8"])
