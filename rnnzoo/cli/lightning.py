@@ -265,21 +265,26 @@ class ZooCLI(LightningCLI):
         return trainer
 
     def fit(self, **arguments: Any) -> None:
-        """Trains; a disk that fills meanwhile is named, and a run that cannot begin leaves no folder."""
+        """Trains; a disk that fills meanwhile is named, and a run that fails before its first step leaves no folder."""
         try:
             self.trainer.fit(**arguments)
-        except RnnZooError:
-            logger = self.trainer.logger
-            # a RunLogger's folder is this run's alone; any other may hold somebody's files
-            if isinstance(logger, RunLogger) and self.trainer.is_global_zero and not self.trainer.global_step:
-                leave_nothing(Path(logger.log_dir))
-            raise
         except OSError as error:
             if error.filename or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                self._leave_no_beginning()
                 raise
             folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
             leave_whole_lines(Path(folder))
             raise RnnZooError(f"the run {folder!r} cannot be written: {error.strerror}") from error
+        except Exception:
+            self._leave_no_beginning()
+            raise
+
+    def _leave_no_beginning(self) -> None:
+        """Takes away the folder of a run that has not made a step."""
+        logger = self.trainer.logger
+        # a RunLogger's folder is this run's alone; any other may hold somebody's files
+        if isinstance(logger, RunLogger) and self.trainer.is_global_zero and not self.trainer.global_step:
+            leave_nothing(Path(logger.log_dir))
 
     def before_fit(self) -> None:
         # what a run cannot do is known before it leaves anything on the disk

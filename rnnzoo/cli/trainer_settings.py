@@ -16,6 +16,7 @@ from rnnzoo.cli.arguments import typed_settings
 from rnnzoo.cli.classes import import_class
 from rnnzoo.errors import RnnZooError
 from rnnzoo.training.optimizers import Optimization
+from rnnzoo.training.run_files import CONFIG, METRICS, RECORD
 
 _DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "sync_batchnorm")
 _BAREBONES = ("logger", "enable_checkpointing", "enable_progress_bar", "log_every_n_steps", "enable_model_summary")
@@ -167,7 +168,7 @@ def _can_write(folder: Path) -> bool:
 
 def leave_whole_lines(folder: Path) -> None:
     """Takes away what was half written into a run's folder: the end of the metrics, and a config without metrics."""
-    metrics, config = folder / "metrics.csv", folder / "config.yaml"
+    metrics, config = folder / METRICS, folder / CONFIG
     if metrics.is_file():
         content = metrics.read_bytes()
         os.truncate(metrics, content.rfind(b"\n") + 1)
@@ -176,8 +177,8 @@ def leave_whole_lines(folder: Path) -> None:
 
 
 def leave_nothing(folder: Path) -> None:
-    """Takes away the folder of a run that ended before it began, where it holds nothing but settings."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {"config.yaml", "hparams.yaml"}:
+    """Takes away the folder of a run that failed before its first step, where nothing but its settings is in it."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, "hparams.yaml", RECORD}:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()

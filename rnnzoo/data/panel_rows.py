@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from rnnzoo.data.covariates import Covariate, read_covariate
+from rnnzoo.data.covariates import Covariate, features_of, is_missing, is_number_column, read_covariate
 from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.panel import Panel
 from rnnzoo.data.panel_joint import VARIABLE, join
+from rnnzoo.data.pieces import encoded, pieces, series_at
 from rnnzoo.data.steps import clock_of, first_that_is_not_later, grid_of, places_in
 from rnnzoo.data.values import choose_column, read_times_of, read_values, resolution
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -127,42 +128,40 @@ def read_panel(
     used = [name for name in columns.named if name != columns.target]
     target = "" if without_target else choose_column(first.features, next(iter(columns.targets), None), used, what)
     rows = first if len(splits) == 1 else concatenate_datasets(list(splits.values()))
-    part = np.repeat(np.arange(len(splits), dtype=np.int8), [len(own) for own in splits.values()])
     if not len(rows):
         raise RnnZooError(f"dataset={what} has no rows")
+    lengths = [len(own) for own in splits.values()]
+    part = None if len(splits) == 1 else np.repeat(np.arange(len(splits), dtype=np.int8), lengths)
 
-    values = np.full(len(rows), np.nan)
-    if target:
-        values = read_values(rows, target, what, missing="allow" if missing != "raise" else "refuse")
+    # of what is as long as the rows, as little as can be is there at the same time
     ids, code = _series_of(rows, columns.id, what)
     times = None if columns.time is None else read_times_of(rows, columns.time, what)
     order = _order(code, times, rows, columns, what)
     if order is not None:
         rank_zero_info(f"dataset={what}: its rows are sorted by series and time")
-        values, code, part = values[order], code[order], part[order]
+        code, part = code[order], None if part is None else part[order]
         times = None if times is None else times.iloc[order].reset_index(drop=True)
-    starts = np.flatnonzero(np.diff(code, prepend=-1))
-    known, past, static = (
-        _covariates(rows, names, setting, what, learned, order)
-        for setting, names in (("known", columns.known), ("past", columns.past), ("static", columns.static))
-    )
-    made = {name: covariate for group in (known, past, static) for name, (covariate, _) in group.items()}
-    _check_static(static, starts, ids, what)
-
-    bounds = np.append(starts, len(values))
-    panel = Panel(
-        values,
-        bounds,
-        ids,
-        None if times is None else clock_of(times),
-        None,
-        _clock(times),
-        _beside(known, len(values)),
-        _beside(past, len(values)),
-        _beside(static, len(values))[starts] if static else np.zeros((0, 0)),
-    )
+    bounds = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1, [len(code)]])
+    del code
+    if target:
+        values = read_values(rows, target, what, missing="allow" if missing != "raise" else "refuse")
+        values = values if order is None else values[order]
+    else:
+        values = np.full(len(rows), np.nan)
+    held = resolution(rows, target, values) if target else 0.0
+    clock = None if times is None else clock_of(times)
+    panel = Panel(values, bounds, ids, clock, None, _clock(times))
+    del values, clock
+    known, panel.known = _features(rows, columns.known, "known", what, learned, order)
+    past, panel.past = _features(rows, columns.past, "past", what, learned, order)
+    static, panel.static = _static_features(rows, columns.static, panel, what, learned, order)
+    made = {**known, **past, **static}
     if times is not None:
-        panel, part = _on_grid(panel, times, part, missing, f"time_column={columns.time!r} of {what}", order)
+        places = _places_on_grid(panel, times, missing, f"time_column={columns.time!r} of {what}", order)
+        del times
+        if places is not None:
+            part = _put_on_grid(panel, places, part)
+            del places
     if missing not in ("raise", "mask"):
         _fill(panel.values, panel.starts, missing)
     groups = {"known": list(known), "past": list(past), "static": list(static)}
@@ -171,12 +170,10 @@ def read_panel(
         groups["past"] += several
         groups["static"].append(VARIABLE)
     _fill_covariates(panel, what, missing)
-    counts = {
-        name: np.add.reduceat(part == k, panel.starts[:-1]) if len(part) else np.zeros(0, np.int64)
-        for k, name in enumerate(splits)
-    }
-    _check_order_of_parts(part, list(splits), panel, what)
-    held = resolution(rows, target, values) if target else 0.0
+    counts = {name: np.diff(panel.starts) for name in splits}
+    if part is not None:
+        counts = {name: np.add.reduceat(part == k, panel.starts[:-1]) for k, name in enumerate(splits)}
+        _check_order_of_parts(part, list(splits), panel, what)
     return PanelRows(panel, counts, made, held, target, groups)
 
 
@@ -210,17 +207,11 @@ def _series_of(rows: "Dataset", column: str | None, what: str) -> tuple[list[Any
     """The ids in the order of their first rows, and the number of each row's."""
     if column is None:
         return [], np.zeros(len(rows), np.int32)
-    import pyarrow as pa
-
     cells = rows.with_format("arrow")[column]
     if cells.null_count:
         k = int(np.flatnonzero(cells.is_null().to_numpy())[0])
         raise RnnZooError(f"id_column={column!r} of {what} is empty in row {k:,} (the first is row 0)")
-    whole = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
-    coded = whole.dictionary_encode()
-    if isinstance(coded, pa.ChunkedArray):
-        coded = coded.combine_chunks()
-    return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int32)
+    return encoded(cells)
 
 
 def _order(code: np.ndarray, times: Any, rows: "Dataset", columns: PanelColumns, what: str) -> np.ndarray | None:
@@ -229,18 +220,13 @@ def _order(code: np.ndarray, times: Any, rows: "Dataset", columns: PanelColumns,
     Raises:
         RnnZooError: two rows of a series have the same time.
     """
-    changes = np.diff(code)
-    apart = bool((changes < 0).any()) or len(np.flatnonzero(changes)) + 1 > int(code.max()) + 1
-    starts = np.flatnonzero(np.diff(code, prepend=-1))
+    apart = bool((code[1:] < code[:-1]).any())
     if times is None:
         return np.argsort(code, kind="stable") if apart else None
-    if not apart and not first_that_is_not_later(times, starts):
+    if not apart and not first_that_is_not_later(times, _starts(code)):
         return None
-    clock = clock_of(times)
-    order = np.lexsort((clock, code))
-    sorted_times = times.iloc[order].reset_index(drop=True)
-    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
-    if k := first_that_is_not_later(sorted_times, starts):
+    order = np.lexsort((clock_of(times), code))
+    if k := first_that_is_not_later(times.iloc[order].reset_index(drop=True), _starts(code[order])):
         a, b = sorted((int(order[k - 1]), int(order[k])))
         cells = rows.with_format("arrow")[columns.time]
         of = "" if columns.id is None else f" of series {rows[a][columns.id]!r}"
@@ -252,53 +238,82 @@ def _order(code: np.ndarray, times: Any, rows: "Dataset", columns: PanelColumns,
     return order
 
 
-def _covariates(
+def _starts(code: np.ndarray) -> np.ndarray:
+    return np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)
+
+
+def _features(
     rows: "Dataset",
     names: Sequence[str],
     setting: str,
     what: str,
     learned: Mapping[str, Covariate] | None,
     order: np.ndarray | None,
-) -> dict[str, tuple[Covariate, np.ndarray]]:
-    made = {}
+) -> tuple[dict[str, Covariate], np.ndarray]:
+    """Covariates of each row: how they are made, and their features side by side (N, F); float64 where one is a number.
+
+    Columns of numbers, the large ones, are read one at a time, to where they stay.
+    """
+    recalled = learned or {}
+    columns = {
+        name: read_covariate(rows, name, setting, what, recalled.get(name))
+        for name in names
+        if not is_number_column(rows, name, recalled.get(name))
+    }
+    width = len(names) - len(columns) + sum(covariate.width for covariate, _ in columns.values())
+    labels = len(columns) == len(names) and all(covariate.labels is not None for covariate, _ in columns.values())
+    features = np.empty((len(rows), width), np.float32 if labels else np.float64)
+    covariates: dict[str, Covariate] = {}
+    at = 0
     for name in names:
-        covariate, numbers = read_covariate(rows, name, setting, what, (learned or {}).get(name))
-        made[name] = covariate, numbers if order is None else numbers[order]
-    return made
+        if name in columns:
+            covariates[name], column = columns.pop(name)
+        else:
+            covariates[name], column = read_covariate(rows, name, setting, what, recalled.get(name), features[:, at])
+        column = column if order is None else column[order]
+        end = at + covariates[name].width
+        for some in pieces(len(rows)):
+            features[some, at:end] = features_of(covariates[name], column[some])
+        at = end
+    return covariates, features
 
 
-def _beside(group: Mapping[str, tuple[Covariate, np.ndarray]], rows: int) -> np.ndarray:
-    """(N, F) of several covariates."""
-    if not group:
-        return np.zeros((rows, 0))
-    return np.concatenate([numbers for _, numbers in group.values()], 1)
+def _static_features(
+    rows: "Dataset",
+    names: Sequence[str],
+    panel: Panel,
+    what: str,
+    learned: Mapping[str, Covariate] | None,
+    order: np.ndarray | None,
+) -> tuple[dict[str, Covariate], np.ndarray]:
+    """Covariates of each series: how they are made, and their features side by side (S, F)."""
+    covariates, features = {}, [np.zeros((len(panel), 0), np.float32)]
+    for name in names:
+        covariates[name], column = read_covariate(rows, name, "static", what, (learned or {}).get(name))
+        column = column if order is None else column[order]
+        first = column[panel.starts[:-1]]
+        for some in pieces(len(column)):
+            which = series_at(some, panel.starts)
+            same = (column[some] == first[which]) | is_missing(column[some])
+            if not same.all():
+                k = int(np.flatnonzero(~same)[0])
+                row = some.start + k - panel.starts[which[k]]
+                of = f" of {panel.name(which[k])}" if len(panel.ids) else ""
+                raise RnnZooError(
+                    f"static={name!r} of {what} changes within a series: row {row:,}{of} (the first is row 0, in order"
+                    " of time) differs from the first; give it as known or past"
+                )
+        features.append(features_of(covariates[name], first))
+    return covariates, np.concatenate(features, 1)
 
 
-def _check_static(
-    static: Mapping[str, tuple[Covariate, np.ndarray]], starts: np.ndarray, ids: Sequence[Any], what: str
-) -> None:
-    for name, (_, numbers) in static.items():
-        lengths = np.diff(np.append(starts, len(numbers)))
-        same = (numbers == np.repeat(numbers[starts], lengths, axis=0)) | np.isnan(numbers)
-        if not same.all():
-            k = int(np.flatnonzero(~same.all(1))[0])
-            which = int(np.searchsorted(starts, k, side="right")) - 1
-            of = f" of series {ids[which]!r}" if len(ids) else ""
-            raise RnnZooError(
-                f"static={name!r} of {what} changes within a series: row {k - starts[which]:,}{of} (the first is row 0,"
-                " in order of time) differs from the first; give it as known or past"
-            )
-
-
-def _on_grid(
-    panel: Panel, times: Any, part: np.ndarray, missing: str, what: str, order: np.ndarray | None
-) -> tuple[Panel, np.ndarray]:
-    """The panel with a step for each that is missing, and the part of each step."""
+def _places_on_grid(panel: Panel, times: Any, missing: str, what: str, order: np.ndarray | None) -> np.ndarray | None:
+    """Of each row, how many steps it lies behind the first of its series; None where no step is missing."""
     starts = panel.starts[:-1]
     grid = grid_of(times, starts)
     panel.frequency = grid.frequency
     if len(times) < 3 or (not grid.missing and not grid.uneven):
-        return panel, part
+        return None
     k = grid.first
     which = int(np.searchsorted(starts, k, side="right")) - 1
     row = k if order is None else int(order[k])
@@ -314,24 +329,43 @@ def _on_grid(
             f"{what} lacks {grid.missing:,} of {len(times) + grid.missing:,} rows at steps of {grid.frequency},"
             f" {where}: fill them in, or say missing=mask, forward_fill or interpolate"
         )
-    place = places_in(times, starts, grid.frequency)
-    bounds = np.concatenate([[0], np.cumsum(place[panel.starts[1:] - 1] + 1)])
-    at = np.repeat(bounds[:-1], np.diff(panel.starts)) + place
-    size = int(bounds[-1])
-    from_row = np.maximum.accumulate(_put(np.full(size, -1), at, np.arange(len(at))))
+    return places_in(times, starts, grid.frequency)
+
+
+def _put_on_grid(panel: Panel, places: np.ndarray, part: np.ndarray | None) -> np.ndarray | None:
+    """Gives a panel a step for each that is missing; `part` of each row becomes that of each step.
+
+    Args:
+        panel: which is changed.
+        places: (N,), of which this makes places among all steps.
+        part: (N,), of each row.
+    """
     assert panel.times is not None
-    moved = Panel(
-        _put(np.full(size, np.nan), at, panel.values),
-        bounds,
-        panel.ids,
-        grid.frequency.after(panel.times[from_row], np.arange(size) - at[from_row]),
-        grid.frequency,
-        panel.clock,
-        _put(np.full((size, panel.known.shape[1]), np.nan), at, panel.known),
-        _put(np.full((size, panel.past.shape[1]), np.nan), at, panel.past),
-        panel.static,
-    )
-    return moved, part[from_row]
+    assert panel.frequency is not None
+    bounds = np.concatenate([[0], np.cumsum(places[panel.starts[1:] - 1] + 1)])
+    for rows in pieces(len(places)):
+        places[rows] += bounds[series_at(rows, panel.starts)]
+    size = int(bounds[-1])
+    times, parts = np.empty(size, panel.times.dtype), None if part is None else np.empty(size, part.dtype)
+    for steps in pieces(size):
+        there = np.arange(steps.start, steps.stop)
+        from_row = np.searchsorted(places, there, side="right") - 1
+        times[steps] = panel.frequency.after(panel.times[from_row], there - places[from_row])
+        if parts is not None and part is not None:
+            parts[steps] = part[from_row]
+    panel.times, panel.starts = times, bounds
+    # one by one, so that the old one is gone before the next is made
+    panel.values = _spread(panel.values, places, size)
+    panel.known = _spread(panel.known, places, size)
+    panel.past = _spread(panel.past, places, size)
+    return parts
+
+
+def _spread(numbers: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
+    """Rows of numbers at their places among `size` rows, of which the others are NaN."""
+    made = np.full((size, *numbers.shape[1:]), np.nan, numbers.dtype)
+    made[places] = numbers
+    return made
 
 
 def _clock(times: Any) -> str:
@@ -340,11 +374,6 @@ def _clock(times: Any) -> str:
     if times is None or not str(zone).startswith("datetime64"):
         return "number"
     return "utc" if getattr(zone, "tz", None) is not None else "timestamp"
-
-
-def _put(into: np.ndarray, at: np.ndarray, what: np.ndarray) -> np.ndarray:
-    into[at] = what
-    return into
 
 
 def _fill(values: np.ndarray, starts: np.ndarray, how: str) -> None:
@@ -364,7 +393,7 @@ def _fill(values: np.ndarray, starts: np.ndarray, how: str) -> None:
 
 def _fill_covariates(panel: Panel, what: str, missing: str) -> None:
     for setting, numbers in (("known", panel.known), ("past", panel.past), ("static", panel.static)):
-        if not np.isnan(numbers).any():
+        if not numbers.size or not np.isnan(numbers.min()):  # the least is NaN where one is
             continue
         row, _ = (int(k[0]) for k in np.nonzero(np.isnan(numbers)))
         which = row if setting == "static" else int(np.searchsorted(panel.starts, row, side="right")) - 1

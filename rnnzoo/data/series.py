@@ -15,6 +15,7 @@ from rnnzoo.data.panel import Panel
 from rnnzoo.data.panel_future import with_future
 from rnnzoo.data.panel_joint import for_each
 from rnnzoo.data.panel_rows import MISSING, Missing, PanelColumns, PanelRows, read_panel
+from rnnzoo.data.pieces import extent
 from rnnzoo.data.scalers import Scaler, check_scaler
 from rnnzoo.data.series_parts import SplitBy, check_steps, ranges_of
 from rnnzoo.data.series_scales import SeriesScales, TrainedScales
@@ -456,13 +457,11 @@ class SeriesData(ExampleData):
             learned = self._learned()
             rows = read_panel(own, self.columns, self.dataset, self.missing, learned, joint=self.joint)
             panel = rows.panel
-            known = panel.values[~np.isnan(panel.values)]
-            if not len(known):
+            low, high = extent(panel.values)
+            if np.isnan(low):
                 raise RnnZooError(f"{shown(self.dataset)} has no values in column {rows.target!r}")
-            if known.min() == known.max():
-                raise RnnZooError(
-                    f"{shown(self.dataset)} is constant, {known[0]} throughout: there is nothing to forecast"
-                )
+            if low == high:
+                raise RnnZooError(f"{shown(self.dataset)} is constant, {low} throughout: there is nothing to forecast")
             counts = rows.counts
             if self.leave_out:
                 last = list(counts)[-1]

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from rnnzoo.data.panel import Panel
+from rnnzoo.data.pieces import ROWS, mean_and_std, rows_within
 from rnnzoo.data.scalers import Scaler, unit_of
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
@@ -90,15 +91,9 @@ class SeriesScales:
         other = {} if self.scaler == "seasonal" else {"unit": float(np.median(self.units))}
         if not len(self.panel.ids):
             return self._check() | other
-        inside = np.concatenate(
-            [
-                self.panel.values[start + a : start + b]
-                for start, a, b in zip(self.panel.starts, self.first, self.stop, strict=False)
-            ]
-        )
-        inside = inside[~np.isnan(inside)]
-        error = float(np.median(self.scales))
-        return {"mean": float(inside.mean()), "std": float(inside.std()), "seasonal_error": error, **other}
+        training = rows_within(self.panel.starts, self.first, self.stop)
+        mean, std = mean_and_std(self.panel.values, training)
+        return {"mean": mean, "std": std, "seasonal_error": float(np.median(self.scales)), **other}
 
     def to_keep(self) -> dict[str, Any]:
         """By id, for a description."""
@@ -109,17 +104,24 @@ class SeriesScales:
         return made if self.scaler == "seasonal" else made | {"units": dict(zip(ids, self.units.tolist(), strict=True))}
 
     def _by(self, scaler: Scaler) -> np.ndarray:
-        return np.array([self._unit(k, scaler) for k in range(len(self.panel))])
-
-    def _unit(self, k: int, scaler: Scaler) -> float:
-        """Of series k, of what is known before its first window where it has no training part; 0 for none."""
-        first, stop, begin = int(self.first[k]), int(self.stop[k]), self.panel.starts[k]
-        if stop <= first:
-            first, stop = 0, min(int(self.panel.lengths[k]), self.seen)
-        if stop <= first:
-            return 0.0
-        values = self.panel.values[begin + first : begin + stop]
-        return float(unit_of(torch.from_numpy(values)[None], self.season, scaler))
+        """Of each series, of what is known before its first window where it has no training part; 0 for none."""
+        untrained = self.stop <= self.first
+        first = np.where(untrained, 0, self.first)
+        stop = np.where(untrained, np.minimum(self.panel.lengths, self.seen), self.stop)
+        lengths, made = np.maximum(stop - first, 0), np.zeros(len(self.panel))
+        order = np.argsort(lengths, kind="stable")
+        for equal in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+            length = int(lengths[equal[0]])
+            at_once = max(ROWS // max(length, 1), 1)  # many short series: a call for each would take minutes
+            for k in range(0, len(equal) if length else 0, at_once):
+                which = equal[k : k + at_once]
+                begin = (self.panel.starts[which] + first[which])[:, None]
+                one = slice(int(begin[0, 0]), int(begin[0, 0]) + length)
+                values = (
+                    self.panel.values[one][None] if len(which) == 1 else self.panel.values[begin + np.arange(length)]
+                )
+                made[which] = unit_of(torch.from_numpy(values), self.season, scaler)
+        return made
 
     def _as_trained(self, made: np.ndarray, known: dict[str, float], usual: float | None) -> np.ndarray:
         if usual is None:
@@ -148,7 +150,7 @@ class SeriesScales:
             raise RnnZooError(f"season={self.season} is longer than the {len(y):,} values that {name} has for training")
         known = y[~np.isnan(y)]
         with np.errstate(over="ignore", invalid="ignore"):
-            seasonal_error = self._unit(0, "seasonal")
+            seasonal_error = float(self._by("seasonal")[0])
             mean, std = float(known.mean()), float(known.std())
         if known.min() == known.max():
             raise RnnZooError(f"{name} is constant in the training part, {known[0]} throughout: nothing to learn")

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from rnnzoo.data import pieces
+
 _NAMES = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 _MONTH = 28 * _DAY
-_AT_ONCE = 1 << 20  # rows
 
 
 class Steps(NamedTuple):
@@ -157,32 +158,47 @@ def grid_of(times: "pd.Series", starts: np.ndarray | None = None) -> Grid:
 
 def places_in(times: "pd.Series", starts: np.ndarray, frequency: Frequency) -> np.ndarray:
     """Of each row, how many steps it lies behind the first of its series, (N,) int64."""
-    made = np.empty(len(times), np.int64)
+    made, done = np.empty(len(times), np.int64), 0
     for rows, own in _groups(len(times), starts):
+        before = made[rows.start] if rows.start < done else 0  # of a series that began in the rows before
         places = _places(_part(times, rows), own, frequency.unit)
-        first = np.repeat(places[own], np.diff([*own, len(places)]))
-        made[rows.start : rows.stop] = np.round((places - first) / frequency.size)
+        lengths = np.diff(np.append(own, len(places)))
+        made[rows.start : rows.stop] = np.round((places - np.repeat(places[own], lengths)) / frequency.size)
+        made[rows.start : rows.start + lengths[0]] += before
+        done = rows.stop
     return made
 
 
 def clock_of(times: "pd.Series") -> np.ndarray:
     """Times in nanoseconds since 1970, (N,) int64; numbers as int64 where they are whole, else as float64."""
     if pd.api.types.is_datetime64_any_dtype(times):
-        naive = times.dt.tz_convert("UTC").dt.tz_localize(None) if times.dt.tz else times
-        return naive.to_numpy().astype("datetime64[ns]").astype(np.int64)
+        stamps: Any = times.array
+        clock: np.ndarray = (stamps if stamps.unit == "ns" else stamps.as_unit("ns")).asi8
+        return clock
     numbers = times.to_numpy()
+    if np.issubdtype(numbers.dtype, np.integer):
+        return numbers.astype(np.int64, copy=False)
     whole = numbers.astype(np.int64)
-    return whole if (whole == numbers).all() else numbers.astype(np.float64)
+    return whole if (whole == numbers).all() else numbers.astype(np.float64, copy=False)
 
 
 def _groups(count: int, starts: np.ndarray | None) -> Iterator[tuple[range, np.ndarray]]:
-    """Rows of whole series, about a million at a time, for little memory; and where series begin among them."""
+    """Rows of whole series, many at a time, for little memory; and where series begin among them.
+
+    A series that is longer comes in parts, each of which begins with the last row of the one before.
+    """
     begins = np.zeros(1, np.int64) if starts is None else starts
     first = 0
     while first < len(begins):
-        end = max(int(np.searchsorted(begins, begins[first] + _AT_ONCE)), first + 1)
+        end = max(int(np.searchsorted(begins, begins[first] + pieces.ROWS)), first + 1)
         stop = int(begins[end]) if end < len(begins) else count
-        yield range(int(begins[first]), stop), begins[first:end] - begins[first]
+        if stop - begins[first] > 2 * pieces.ROWS and end > first + 1:  # the last is a long one
+            end, stop = end - 1, int(begins[end - 1])
+        begin = int(begins[first])
+        while stop - begin > 2 * pieces.ROWS:
+            yield range(begin, begin + pieces.ROWS), np.zeros(1, np.int64)
+            begin += pieces.ROWS - 1
+        yield range(begin, stop), np.maximum(begins[first:end] - begin, 0)
         first = end
 
 

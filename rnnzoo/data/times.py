@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from rnnzoo.data.pieces import pieces
 from rnnzoo.data.steps import goes_on, is_even
 from rnnzoo.errors import RnnZooError
 
@@ -31,8 +32,7 @@ def read_times(texts: "pd.Series[str]", what: str) -> "pd.Series[pd.Timestamp]":
     Raises:
         RnnZooError: a text that is no time, times that may be meant in several ways, or of which only some have a zone.
     """
-    texts = texts.str.strip().str.replace(r" ?(UTC|GMT)$", "Z", regex=True)
-    zoned = texts.str.contains(_ZONE, regex=True)
+    texts, zoned = _with_zones(texts)
     if zoned.any() and not zoned.all():
         k = int(np.flatnonzero(zoned != zoned[0])[0])
         raise RnnZooError(
@@ -51,14 +51,40 @@ def read_times(texts: "pd.Series[str]", what: str) -> "pd.Series[pd.Timestamp]":
     return times if zoned.all() else times.dt.tz_localize(None)
 
 
+def read_iso(texts: "pd.Series[str]") -> "tuple[pd.Series[pd.Timestamp], bool] | None":
+    """Times by ISO 8601, in UTC, and whether they have a zone; None where a text is none, or only some have a zone.
+
+    Such times are read alike whatever stands in the rest of the column.
+    """
+    texts, zoned = _with_zones(texts)
+    times = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+    if times.isna().any() or zoned.any() != zoned.all():
+        return None
+    return times, bool(zoned.all())
+
+
+def _with_zones(texts: "pd.Series[str]") -> "tuple[pd.Series[str], pd.Series[bool]]":
+    """The texts in the form that zones are read in, and which have one."""
+    texts = texts.str.strip().str.replace(r" ?(UTC|GMT)$", "Z", regex=True)
+    return texts, texts.str.contains(_ZONE, regex=True)
+
+
 def dates_in_numbers(numbers: "pd.Series[int]") -> "pd.Series[pd.Timestamp] | None":
     """Whole numbers like 20190612 as the times they stand for, to a month or a second; None where they are others."""
-    texts = numbers.astype(str)
-    lengths = texts.str.len()
-    if lengths.nunique() != 1 or not texts.str.match("19|20").all() or lengths[0] not in _DIGITS:
+    if not len(numbers):
         return None
-    times = pd.to_datetime(texts, format=_DIGITS[lengths[0]], errors="coerce")
-    return None if times.isna().any() else times
+    low, high = int(numbers.min()), int(numbers.max())
+    digits = len(str(low))
+    # before any text is made of them, which takes ten times their memory
+    if digits != len(str(high)) or digits not in _DIGITS or not f"{low}"[:2] >= "19" or not f"{high}"[:2] <= "20":
+        return None
+    made = []
+    for rows in pieces(len(numbers)):
+        texts = numbers.iloc[rows].astype(str)
+        made.append(pd.to_datetime(texts, format=_DIGITS[digits], errors="coerce"))
+        if made[-1].isna().any():
+            return None
+    return pd.concat(made)
 
 
 def _days_and_months(texts: "pd.Series[str]", parts: "pd.DataFrame", what: str) -> "pd.Series[pd.Timestamp]":

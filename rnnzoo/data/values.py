@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rnnzoo.data.numbers import as_numbers, first_wrong, is_number
+from rnnzoo.data.pieces import as_array, extent, pieces
 from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
@@ -54,25 +56,25 @@ def read_values(
         numbers = as_numbers(cells)
         if numbers is None:
             raise RnnZooError(f"target_column={column!r} of {dataset} {_no_number(cells)}")
-        values = numbers.to_numpy().astype(np.float64)
     elif _is_numeric(rows.features, column):
         numbers = cells
-        values = cells.to_numpy().astype(np.float64)
     else:
         raise RnnZooError(
             f"target_column={column!r} of {dataset} must hold numbers, but its type is {rows.features[column]}"
         )
-    bad = ~np.isfinite(values) if missing == "refuse" else np.isinf(values)
-    if (wrong := np.flatnonzero(bad)).size:
+    values = as_array(numbers, np.float64)
+    low, high = extent(values)
+    refused = missing == "refuse" and len(values) and np.isnan(values.min())  # the least is NaN where one is
+    if refused or np.isinf(low) or np.isinf(high):
+        wrong = np.flatnonzero(~np.isfinite(values) if missing == "refuse" else np.isinf(values))
         more = f", and {wrong.size - 1:,} more" if wrong.size > 1 else ""
         cure = "" if np.isinf(values[wrong[0]]) else ", or say missing=mask, forward_fill or interpolate"
         raise RnnZooError(
             f"target_column={column!r} of {dataset} is {values[wrong[0]]} in row {wrong[0]:,} (the first is row 0)"
             f"{more}: fill or remove what is missing{cure}"
         )
-    largest = np.abs(values[~np.isnan(values)]).max(initial=0)
-    exact = largest <= 2**53 or not pa.types.is_integer(numbers.type)
-    if not exact and (values.astype(object) != numbers.to_numpy().astype(object)).any():
+    largest = max(abs(low), abs(high))
+    if largest > 2**53 and pa.types.is_integer(numbers.type) and not _is_exact(values, numbers):
         raise RnnZooError(
             f"target_column={column!r} of {dataset} has whole numbers up to {largest:g}, of which a float64 holds those"
             " to 2 ** 53 (9.0e15) exactly: subtract a constant from it"
@@ -80,13 +82,22 @@ def read_values(
     return values
 
 
+def _is_exact(values: np.ndarray, numbers: Any) -> bool:
+    for rows in pieces(len(values)):
+        own = numbers.slice(rows.start, rows.stop - rows.start)
+        there = own.is_valid().to_numpy()
+        if (values[rows][there].astype(object) != own.drop_null().to_numpy().astype(object)).any():
+            return False
+    return True
+
+
 def resolution(rows: "Dataset", column: str, values: np.ndarray) -> float:
     """What the largest of a column's values differs by from the next that the column's type, or float64, can hold."""
-    values = values[~np.isnan(values)]
-    if not len(values):
+    low, high = extent(values)
+    if np.isnan(low):
         return 0.0
     kind = _type(rows.features, column) if _type(rows.features, column) in ("float16", "float32") else "float64"
-    return float(np.spacing(np.abs(values).max().astype(kind)))
+    return float(np.spacing(np.array(max(abs(low), abs(high)), kind)))
 
 
 def read_times_of(rows: "Dataset", column: str, dataset: str) -> Any:
@@ -96,36 +107,89 @@ def read_times_of(rows: "Dataset", column: str, dataset: str) -> Any:
         RnnZooError: a time is missing or cannot be read.
     """
     cells, what = rows.with_format("arrow")[column], f"time_column={column!r} of {dataset}"
-    empty = cells.is_null().to_numpy()
-    if _is_text(rows.features, column):
-        empty = np.array([text is None or not text.strip() for text in cells.to_pylist()])
-    if (wrong := np.flatnonzero(empty)).size:
+    empty = None
+    if cells.null_count:
+        empty = cells.is_null()
+    elif _is_text(rows.features, column):
+        empty = pc.equal(pc.utf8_trim_whitespace(cells), "")
+    if empty is not None and (wrong := np.flatnonzero(empty.to_numpy())).size:
         raise RnnZooError(f"{what} is empty in row {wrong[0]:,} (the first is row 0)")
     return as_times(rows, column, cells, what)
 
 
 def as_times(rows: "Dataset", column: str, cells: Any, what: str) -> Any:
-    """Timestamps or numbers, as a pandas Series."""
+    """Timestamps in nanoseconds, or numbers, as a pandas Series."""
     import pandas as pd
 
     from rnnzoo.data.times import dates_in_numbers, read_times
 
     kind = _type(rows.features, column)
     if _is_text(rows.features, column):
-        return read_times(pd.Series(cells.to_pylist(), dtype="str"), what)
+        times = _iso_times(cells, what)
+        if times is None:
+            times = _in_nanoseconds(read_times(pd.Series(cells.to_pylist(), dtype="str"), what), what)
+        return times
     if kind.startswith(("timestamp", "date")):
-        return pd.to_datetime(cells.to_pandas())
+        return _timestamps(cells, what)
     if kind.startswith(("duration", "time32", "time64")):
         return cells.cast(pa.int32() if kind.startswith("time32") else pa.int64()).to_pandas()
     if not _is_numeric(rows.features, column):
         raise RnnZooError(f"{what} must hold dates or numbers, but its type is {rows.features[column]}")
     if kind.startswith(("int", "uint")):
         numbers = cells.to_pandas()
-        return times if (times := dates_in_numbers(numbers)) is not None else numbers
-    numbers = cells.to_pandas().astype(float)
-    if (wrong := np.flatnonzero(~np.isfinite(numbers))).size:
-        raise RnnZooError(f"{what} is {numbers[wrong[0]]} in row {wrong[0]:,} (the first is row 0)")
-    return numbers
+        times = dates_in_numbers(numbers)
+        return numbers if times is None else _in_nanoseconds(times, what)
+    values = as_array(cells, np.float64)
+    if not np.isfinite(values.min(initial=0.0) + values.max(initial=0.0)):
+        wrong = np.flatnonzero(~np.isfinite(values))
+        raise RnnZooError(f"{what} is {values[wrong[0]]} in row {wrong[0]:,} (the first is row 0)")
+    return pd.Series(values)
+
+
+def _timestamps(cells: Any, what: str) -> Any:
+    """A column of timestamps or dates in nanoseconds, as a pandas Series; a zone stays."""
+    import pandas as pd
+
+    if pa.types.is_date(cells.type):
+        cells = cells.cast(pa.timestamp("ms"))
+    clock = np.empty(len(cells), "datetime64[ns]")
+    zone = cells.slice(0, 1).to_pandas().dt.tz
+    for rows in pieces(len(cells)):
+        own = _in_nanoseconds(cells.slice(rows.start, rows.stop - rows.start).to_pandas(), what, rows.start)
+        clock[rows] = own if zone is None else own.dt.tz_convert("UTC").dt.tz_localize(None)
+    index = pd.DatetimeIndex(clock, copy=False)
+    return pd.Series(index if zone is None else index.tz_localize("UTC").tz_convert(zone), copy=False)
+
+
+def _iso_times(cells: Any, what: str) -> Any:
+    """A column of texts by ISO 8601 as `_timestamps`, without all of them as strings of Python; None for others."""
+    import pandas as pd
+
+    from rnnzoo.data.times import read_iso
+
+    clock, zones = np.empty(len(cells), "datetime64[ns]"), set[bool]()
+    for rows in pieces(len(cells)):
+        own = read_iso(pd.Series(cells.slice(rows.start, rows.stop - rows.start).to_pylist(), dtype="str"))
+        if own is None or len(zones | {own[1]}) > 1:
+            return None
+        zones.add(own[1])
+        clock[rows] = _in_nanoseconds(own[0], what, rows.start).dt.tz_localize(None)
+    index = pd.DatetimeIndex(clock, copy=False)
+    return pd.Series(index.tz_localize("UTC") if True in zones else index, copy=False)
+
+
+def _in_nanoseconds(times: Any, what: str, first: int = 0) -> Any:
+    """A pandas Series of timestamps in nanoseconds; `first` is the number of its first row."""
+    import pandas as pd
+
+    try:
+        return times.dt.as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime as error:
+        k = int(np.flatnonzero(~times.dt.year.between(1678, 2261))[0])
+        raise RnnZooError(
+            f"{what} has {times.iloc[k]} in row {first + k:,} (the first is row 0), outside the years 1678 to 2261:"
+            " write such times as numbers"
+        ) from error
 
 
 def _no_number(cells: Any) -> str:

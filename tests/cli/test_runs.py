@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 from rnnzoo.cli.runs import labels
+from rnnzoo.errors import RnnZooError
 from rnnzoo.training import loggers
 from rnnzoo.training.run_files import read_metrics, this_process
 
@@ -117,6 +118,30 @@ def test_a_run_that_fails_says_so(zoo):
     with pytest.raises(RuntimeError, match="six steps"):
         zoo(*FIT, "--trainer.max_epochs=3", "--trainer.callbacks+=test_runs.Fail")
     assert record(Path("runs/long_memory/version_0"))["state"] == "failed"
+
+
+class FailFirst(Callback):
+    """An error in the first step."""
+
+    def on_train_batch_start(self, *_):
+        raise RuntimeError("not one step")
+
+
+class RefuseFirst(Callback):
+    """A word about the data in the first step."""
+
+    def on_train_batch_start(self, *_):
+        raise RnnZooError("not such data")
+
+
+def test_a_run_that_fails_in_its_first_step_leaves_nothing(zoo):
+    with pytest.raises(RuntimeError, match="not one step"):
+        zoo(*FIT, "--trainer.max_epochs=3", "--trainer.callbacks+=test_runs.FailFirst")
+    assert not list(Path("runs").rglob("*.*"))
+    refused = zoo(*FIT, "--trainer.max_epochs=3", "--trainer.callbacks+=test_runs.RefuseFirst")
+    assert refused.complaint == "not such data"
+    assert not list(Path("runs").rglob("*.*"))
+    assert fitted(zoo(*FIT, "--trainer.max_epochs=1")).name == "version_0"
 
 
 class InterruptEarly(Callback):
