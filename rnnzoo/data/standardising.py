@@ -7,6 +7,7 @@ import numpy as np
 from rnnzoo.data.covariates import Covariate
 from rnnzoo.data.panel import Panel
 from rnnzoo.data.panel_rows import PanelRows
+from rnnzoo.data.pieces import mean_and_std, rows_within
 
 
 def standardise(
@@ -23,10 +24,7 @@ def standardise(
         The covariates by their names.
     """
     panel = rows.panel
-    inside = np.zeros(len(panel.values) + 1, np.int32)  # 1 within the training part, as a running sum of steps
-    np.add.at(inside, panel.starts[:-1] + first, 1)
-    np.add.at(inside, panel.starts[:-1] + np.maximum(stop, first), -1)
-    training = np.cumsum(inside)[:-1] > 0
+    training = rows_within(panel.starts, first, stop)
     made: dict[str, Covariate] = {}
     for field, names in rows.groups.items():
         numbers, at = getattr(panel, field), 0
@@ -35,12 +33,13 @@ def standardise(
             covariate = rows.covariates[name]
             if covariate.labels is None:
                 if learned is None or name not in learned:
-                    own = numbers[where, at]
-                    covariate = Covariate(None, float(own.mean()), float(own.std()) or 1.0)
-                numbers[:, at] = (numbers[:, at] - covariate.mean) / covariate.std
+                    mean, std = mean_and_std(numbers[:, at], where)
+                    covariate = Covariate(None, mean, std or 1.0)
+                numbers[:, at] -= covariate.mean  # in place: a column may be as long as memory allows
+                numbers[:, at] /= covariate.std
             made[name] = covariate
             at += covariate.width
-        setattr(panel, field, numbers.astype(np.float32))
+        setattr(panel, field, numbers.astype(np.float32, copy=False))
     return made
 
 
