@@ -43,8 +43,8 @@ SETS: dict[str, tuple[str, dict[str, int], dict[str, tuple[dict[str, Any], int]]
         {"validation_steps": 432, "test_steps": 816},  # behind 3,216 for training and validation
         {
             "SeasonalNaive": ({"season_length": 336}, 1),
-            "AutoETS": ({"season_length": 48}, 1),
-            "MSTL": ({"season_length": [48, 336]}, 1),
+            "AutoETS": ({"season_length": 48}, 8),
+            "MSTL": ({"season_length": [48, 336]}, 8),
         },
     ),
     "us_employment": (
