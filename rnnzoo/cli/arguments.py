@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from rnnzoo.cli.shipped import shipped_configs
-from rnnzoo.errors import RnnZooError
+from rnnzoo.errors import RnnZooError, did_you_mean
 from rnnzoo.tasks.checkpoints import read_checkpoint
 
 
@@ -65,6 +65,25 @@ def with_arguments_of(args: list[str]) -> list[str]:
     """`args` with ``--model.optimizer_args.momentum`` for ``--model.optimizer.momentum``; block, cell, schedule too."""
     pattern = re.compile(r"--model\.(?:init_args\.)?(optimizer|schedule|cell|block)\.(\w)")
     return [pattern.sub(r"--model.\1_args.\2", argument, count=1) for argument in args]
+
+
+def with_what(args: list[str]) -> list[str]:
+    """`args` with ``--data.predict_split anomaly`` for ``--what anomaly``; forecasts, the default, need no word."""
+    made: list[str] = []
+    todo = iter(args)
+    for argument in todo:
+        option, equals, given = argument.partition("=")
+        if option != "--what":
+            made.append(argument)
+            continue
+        value = given if equals else next(todo, "")
+        if value not in WHAT:
+            raise RnnZooError(f"--what {value!r} is unknown{did_you_mean(value, WHAT)} there are: {', '.join(WHAT)}")
+        made += ["--data.predict_split", value] if value != WHAT[0] else []
+    return made
+
+
+WHAT = ("forecast", "anomaly", "imputation")  # that `rnnzoo predict` writes of series
 
 
 def typed_settings(given: list[str], group: str) -> set[str]:

@@ -42,7 +42,12 @@ LAST_OPTIONS = {
     "--help": "this; with a config, a checkpoint or classes, their settings too",
     "--help=all": "every option of Lightning and of jsonargparse",
 }
-OWN_OPTIONS = {"predict": {"--predictions.path FILE": "Parquet, or CSV where it ends in .csv"}}
+OWN_OPTIONS = {
+    "predict": {
+        "--predictions.path FILE": "Parquet, or CSV where it ends in .csv",
+        "--what anomaly|imputation": "of a forecaster: how far each step lies from its forecast; or what is missing",
+    }
+}
 _LEFT = 36  # columns of an option and its value
 _ROWS = 2  # lines of a meaning
 

@@ -32,6 +32,7 @@ from rnnzoo.cli.arguments import (
     typed_settings,
     with_arguments_of,
     with_own_config,
+    with_what,
     without_pretrained,
 )
 from rnnzoo.cli.classes import import_class, import_known, with_import_paths
@@ -365,7 +366,7 @@ def run_lightning(
     warnings.formatwarning = one_line(warnings.formatwarning)
     use_own_loader()
     import_known()
-    args = with_arguments_of(with_import_paths(args))
+    args = with_arguments_of(with_import_paths(with_what(args) if command == "predict" else args))
     args = configs_first(joined([shipped(a, before) for before, a in zip(["", *args], args, strict=False)]))
     sys.argv[1:] = [command, *args]  # Lightning starts the other processes of a run by this line
     if help_asked == "short":

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from rnnzoo.data.covariates import Covariate, read_covariate
 from rnnzoo.data.handed import shown as shown_dataset
 from rnnzoo.data.panel import Panel
+from rnnzoo.data.panel_joint import VARIABLE, join
 from rnnzoo.data.steps import clock_of, first_that_is_not_later, grid_of, places_in
 from rnnzoo.data.values import choose_column, read_times_of, read_values, resolution
 from rnnzoo.errors import RnnZooError, did_you_mean
@@ -78,6 +79,7 @@ class PanelRows:
         covariates: how the numbers of the panel's covariates are made, by the covariate's name.
         resolution: what the largest value differs by from the next that its column can hold.
         target: the column of the values.
+        groups: the names of the covariates in each array of the panel, "known", "past" and "static".
     """
 
     panel: Panel
@@ -85,6 +87,7 @@ class PanelRows:
     covariates: dict[str, Covariate] = field(default_factory=dict)
     resolution: float = 0.0
     target: str = ""
+    groups: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_panel(
@@ -94,6 +97,7 @@ def read_panel(
     missing: Missing = "raise",
     learned: Mapping[str, Covariate] | None = None,
     without_target: bool = False,
+    joint: bool = False,
 ) -> PanelRows:
     """The panel of a data set in long form: a row is one step of one series.
 
@@ -107,6 +111,7 @@ def read_panel(
             before, or else the first; or a line between the neighbours. Covariates are filled with the value before.
         learned: covariates as they were read in training; None to learn them from the split for training.
         without_target: the values are still to come: rows of the future.
+        joint: whether several targets have the past of all as covariates.
 
     Raises:
         RnnZooError: as `rnnzoo.data.SeriesData`.
@@ -116,7 +121,8 @@ def read_panel(
     what = shown_dataset(dataset)
     first = next(iter(splits.values()))
     columns.check(first, what)
-    if len(columns.targets) > 1:
+    several, with_ids = columns.targets if len(columns.targets) > 1 else [], columns.id is not None
+    if several:
         first, splits, columns = _unfolded(splits, columns)
     used = [name for name in columns.named if name != columns.target]
     target = "" if without_target else choose_column(first.features, next(iter(columns.targets), None), used, what)
@@ -159,6 +165,11 @@ def read_panel(
         panel, part = _on_grid(panel, times, part, missing, f"time_column={columns.time!r} of {what}", order)
     if missing not in ("raise", "mask"):
         _fill(panel.values, panel.starts, missing)
+    groups = {"known": list(known), "past": list(past), "static": list(static)}
+    if joint:
+        made |= join(panel, several, with_ids) | {n: one for n, one in (learned or {}).items() if n in several}
+        groups["past"] += several
+        groups["static"].append(VARIABLE)
     _fill_covariates(panel, what, missing)
     counts = {
         name: np.add.reduceat(part == k, panel.starts[:-1]) if len(part) else np.zeros(0, np.int64)
@@ -166,7 +177,7 @@ def read_panel(
     }
     _check_order_of_parts(part, list(splits), panel, what)
     held = resolution(rows, target, values) if target else 0.0
-    return PanelRows(panel, counts, made, held, target)
+    return PanelRows(panel, counts, made, held, target, groups)
 
 
 def _unfolded(

@@ -1,6 +1,6 @@
 """Time series for forecasters: one or many, with covariates, in windows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,10 +13,14 @@ from rnnzoo.data.covariates import Covariate
 from rnnzoo.data.handed import shown
 from rnnzoo.data.panel import Panel
 from rnnzoo.data.panel_future import with_future
+from rnnzoo.data.panel_joint import for_each
 from rnnzoo.data.panel_rows import MISSING, Missing, PanelColumns, PanelRows, read_panel
+from rnnzoo.data.scalers import Scaler, check_scaler
 from rnnzoo.data.series_parts import SplitBy, check_steps, ranges_of
+from rnnzoo.data.series_scales import SeriesScales, TrainedScales
 from rnnzoo.data.sources import load_splits
 from rnnzoo.data.splits import check_fractions, own_splits
+from rnnzoo.data.standardising import standardise, standardised
 from rnnzoo.data.windows import Origins, Windows
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
@@ -38,9 +42,20 @@ _BUNDLED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-_MOST_SCALES = 10_000  # of series, that a description keeps
+ONE_STEP = ("anomaly", "imputation")  # what `predict` reads step by step
 # settings that another data set is read by for the same model
-_TO_READ_ALIKE = ("target_column", "id_column", "time_column", "known", "past", "static", "calendar", "timezone")
+_TO_READ_ALIKE = (
+    "target_column",
+    "joint",
+    "id_column",
+    "time_column",
+    "known",
+    "past",
+    "static",
+    "calendar",
+    "timezone",
+    "scaler",
+)
 
 
 class SeriesData(ExampleData):
@@ -62,6 +77,8 @@ class SeriesData(ExampleData):
             frame of pandas or polars, too.
         subset: the configuration, for a data set on the hub that has several.
         target_column: with the values; may be left out where only one holds numbers. Several are a series each.
+        joint: whether each of several target columns is forecast from the past of all: from what each differs by from a
+            season before, in units of its spread in the training part.
         id_column: says which series a row is of; None where all are of one.
         time_column: with dates or whole numbers. Without it rows are taken to be in order of time.
         known: columns of covariates that are known ahead, a price for example. Numbers are standardised; texts are
@@ -75,6 +92,10 @@ class SeriesData(ExampleData):
         missing: what becomes of a value that is empty, or a step that has no row: "raise", an error; "mask", NaN, which
             the model is told of; "forward_fill", the value before; "interpolate", a line between its neighbours,
             of which the later one may lie behind the origin of a window.
+        scaler: what counts as one unit of each series for the model, of the training part: "seasonal", the mean of
+            |y_t - y_{t - season}|; "standard", the standard deviation; "robust", the range between the quartiles;
+            "mean", the mean of |y|; or "none", 1. A forecaster takes the season before from a series, so that its level
+            goes of itself.
         horizon: values to forecast.
         context: values of the past that a forecast sees, besides a season before them.
         season: values in a period of the series, a week for example; by default what is usual for its frequency.
@@ -88,7 +109,8 @@ class SeriesData(ExampleData):
         batch_size: windows in a batch, over all processes.
         num_workers: processes that load data, for each loader.
         predict_split: what `predict` reads; "future" is the one window at the end of each series, whose future is not
-            known; "backtest" the last windows before it, with rolling origins.
+            known; "backtest" the last windows before it, with rolling origins; "anomaly" every step that has a whole
+            past, from the step before it; "imputation" those steps whose values are missing.
         future: a data set with the covariates known ahead for the steps to be forecast, in the same columns.
         backtest_windows: how many windows "backtest" has of each series.
         backtest_step: from one of them to the next; by default the horizon.
@@ -109,6 +131,7 @@ class SeriesData(ExampleData):
         dataset: str = "taylor",
         subset: str | None = None,
         target_column: str | list[str] | None = None,
+        joint: bool = False,
         id_column: str | None = None,
         time_column: str | None = None,
         known: list[str] = [],  # noqa: B006  # never changed; a list is what YAML gives
@@ -117,6 +140,7 @@ class SeriesData(ExampleData):
         calendar: list[str] = [],  # noqa: B006
         timezone: str | None = None,
         missing: Missing = "raise",
+        scaler: Scaler = "seasonal",
         horizon: int = 48,
         context: int = 336,
         season: int | None = None,
@@ -129,7 +153,7 @@ class SeriesData(ExampleData):
         eval_stride: int = 1,
         batch_size: int = 32,
         num_workers: int = 0,
-        predict_split: Literal["train", "validation", "test", "future", "backtest"] = "test",
+        predict_split: Literal["train", "validation", "test", "future", "backtest", "anomaly", "imputation"] = "test",
         future: str | None = None,
         backtest_windows: int = 1,
         backtest_step: int | None = None,
@@ -151,7 +175,9 @@ class SeriesData(ExampleData):
         self.columns = PanelColumns(
             self.target_column, self.id_column, self.time_column, self.known, self.past, self.static
         )
+        self.joint = joint
         self.calendar, self.timezone, self.missing = list(calendar), timezone, missing
+        self.scaler = scaler
         self.horizon, self.context = horizon, context
         self._season = usual.get("season") if season is None else season
         self.split, self.split_by, self.split_seed = check_fractions(split), split_by, split_seed
@@ -169,21 +195,23 @@ class SeriesData(ExampleData):
             self.check_at_least(backtest_step=1)
         if season is not None and season < 1:
             raise RnnZooError(f"season={season} must be at least 1")
-        self.check_predict_split("future", "backtest")
+        self.check_predict_split("future", "backtest", *ONE_STEP)
         check_steps(validation_steps, test_steps)
+        check_scaler("scaler", scaler)
+        if joint and len(self.columns.targets) < 2:
+            raise RnnZooError(f"joint=true is for several target columns, but target_column={self.target_column!r}")
         _ = self.columns.named
         check_calendar(self.calendar)
         if missing not in MISSING:
             raise RnnZooError(f"missing={missing!r} must be one of {', '.join(MISSING)}")
+        self.hold_out_test = True  # False where a backtest judges instead
         self._rows: PanelRows | None = None
         self._ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._scales: np.ndarray | None = None
+        self._scales: SeriesScales | None = None
         self._covariates: dict[str, Covariate] = {}
         self._coming: np.ndarray | None = None  # the series that `future` has steps of
-        # how a model's covariates were made, and its series scaled, by id; and what is usual among them
-        self._recalled: dict[str, Covariate] | None = None
-        self._known_scales: dict[str, float] = {}
-        self._usual_scale: float | None = None
+        self._recalled: dict[str, Covariate] | None = None  # how a model's covariates were made
+        self._trained = TrainedScales()
 
     @classmethod
     def alike(cls, description: Description, dataset: Any, **settings: Any) -> "SeriesData":
@@ -211,10 +239,10 @@ class SeriesData(ExampleData):
                     f"data.{setting} is [{', '.join(own)}], but the model was trained with [{', '.join(trained)}]: the"
                     " same features are needed, in the same order"
                 )
+        if self.joint != bool(more.get("joint")):
+            raise RnnZooError(f"data.joint is {self.joint}, but the model was trained with {bool(more.get('joint'))}")
         self._recalled = {name: Covariate.of(one) for name, one in more.get("covariates", {}).items()}
-        usual = (description.scaling or {}).get("seasonal_error")
-        self._usual_scale = None if usual is None else float(usual)
-        self._known_scales = dict(more.get("scales", {}))
+        self._trained = TrainedScales.of(description)
 
     # ---- the series
 
@@ -254,93 +282,35 @@ class SeriesData(ExampleData):
         It is the mean of |y_t - y_{t - season}| in the training part. Where that is 0 or has no such pair, it is the
         median of the others, and a warning; of a single series it is an error.
         """
-        if self._scales is None:
-            self._load()
-            first, stop = self._ranges["train"]
-            made = np.array([self._scale(k, int(a), int(b)) for k, (a, b) in enumerate(zip(first, stop, strict=True))])
-            if self._usual_scale is not None:  # a model's series are scaled as in its training, whatever is asked of it
-                ids = [str(one) for one in self.panel.ids]
-                known = [self._known_scales.get(one, 0.0) for one in ids] or [self._usual_scale]
-                made = np.where(np.array(known) > 0, known, np.where(made > 0, made, self._usual_scale))
-            if (flat := ~(made > 0)).any():
-                if flat.all():
-                    raise RnnZooError(
-                        f"no series of {shown(self.dataset)} has a scale: none has a value in its training part that"
-                        f" differs from the one season={self.season} before"
-                    )
-                if not len(self.panel.ids):
-                    self._check_scale(first[0], stop[0])
-                which = int(np.flatnonzero(flat)[0])
-                rank_zero_warn(
-                    f"{flat.sum():,} of {len(made):,} series of {shown(self.dataset)}, {self.panel.name(which)} the"
-                    f" first, have no two values in their training part that lie season={self.season} apart and differ:"
-                    " their errors are scaled by the median of the other series' scales"
-                )
-                made[flat] = np.median(made[~flat])
-            self._scales = made
-        return self._scales
+        return self._scaled().scales
 
-    def _scale(self, k: int, first: int, stop: int) -> float:
-        """Of series k: of what is known before its first window, where it has no training part."""
-        begin = self.panel.starts[k]
-        if stop <= first:
-            first, stop = 0, min(int(self.panel.lengths[k]), self.context + self.season)
-        y = self.panel.values[begin + first : begin + stop]
-        with np.errstate(over="ignore", invalid="ignore"):
-            differences = np.abs(y[self.season :] - y[: -self.season])
-        differences = differences[~np.isnan(differences)]
-        return float(differences.mean()) if len(differences) else 0.0
+    @property
+    def units(self) -> np.ndarray:
+        """One unit of each series, (S,) float64, for the model: by `scaler`, of the training part."""
+        return self._scaled().units
+
+    def _scaled(self) -> SeriesScales:
+        if self._scales is None:
+            rows = self._load()
+            first, stop = self._ranges["train"]
+            seen, name = self.context + self.season, shown(self.dataset)
+            self._scales = SeriesScales(
+                rows.panel, first, stop, self.season, seen, self.scaler, name, rows.resolution, self._trained
+            )
+        return self._scales
 
     @property
     def scaling(self) -> dict[str, float]:
         """Of the training part, in the unit of the series; reads it, and can be asked for before `setup`.
 
         `mean` and `std` of its values; `seasonal_error`: the mean of |y_t - y_{t - season}|, what MASE is scaled by; of
-        many series, their median.
+        many series, their median; `unit` likewise, by another `scaler`.
 
         Raises:
             RnnZooError: one of the two scales of a single series is zero, or the numbers are too large to be told
                 apart.
         """
-        self._load()
-        first, stop = self._ranges["train"]
-        if not len(self.panel.ids):
-            return self._check_scale(int(first[0]), int(stop[0]))
-        inside = np.concatenate(
-            [self.panel.values[s + a : s + b] for s, a, b in zip(self.panel.starts, first, stop, strict=False)]
-        )
-        inside = inside[~np.isnan(inside)]
-        return {
-            "mean": float(inside.mean()),
-            "std": float(inside.std()),
-            "seasonal_error": float(np.median(self.scales)),
-        }
-
-    def _check_scale(self, first: int, stop: int) -> dict[str, float]:
-        """The scaling of a single series."""
-        y, name = self.series[first:stop], shown(self.dataset)
-        if len(y) <= self.season:
-            raise RnnZooError(f"season={self.season} is longer than the {len(y):,} values that {name} has for training")
-        known = y[~np.isnan(y)]
-        with np.errstate(over="ignore", invalid="ignore"):
-            seasonal_error = self._scale(0, first, stop)
-            mean, std = float(known.mean()), float(known.std())
-        if known.min() == known.max():
-            raise RnnZooError(f"{name} is constant in the training part, {known[0]} throughout: nothing to learn")
-        if seasonal_error == 0:
-            raise RnnZooError(
-                f"the training part of {name} repeats itself exactly after season={self.season} values: "
-                "MASE has nothing to compare with; choose another season"
-            )
-        largest = np.abs(known).max()
-        if not np.isfinite([mean, std, seasonal_error]).all():
-            raise RnnZooError(f"{name} has values up to {largest:g}, too large to add up: rescale it")
-        if self._load().resolution > 0.01 * seasonal_error:
-            raise RnnZooError(
-                f"{name} has values up to {largest:g}, which are held to {self._load().resolution:g} at best: "
-                f"too coarse for differences of {seasonal_error:g} from a season before; subtract a constant from it"
-            )
-        return {"mean": mean, "std": std, "seasonal_error": seasonal_error}
+        return self._scaled().scaling()
 
     @property
     def description(self) -> Description:
@@ -352,16 +322,16 @@ class SeriesData(ExampleData):
             "known_size": panel.known.shape[1] + calendar,
             "past_size": panel.past.shape[1],
             "static_size": panel.static.shape[1],
+            "variables": len(self.columns.targets) if self.joint else 0,
         }
         more |= {name: size for name, size in sizes.items() if size}
         if self._covariates:
             more["covariates"] = {name: one.to_json() for name, one in self._covariates.items()}
         same = {name: getattr(self, name) for name in _TO_READ_ALIKE}
-        more |= {name: value for name, value in same.items() if value}
+        more |= {name: value for name, value in same.items() if value and value != "seasonal"}
         if self.missing != "raise":
             more["missing"] = self.missing
-        if 0 < len(panel.ids) <= _MOST_SCALES:
-            more["scales"] = dict(zip(map(str, panel.ids), self.scales.tolist(), strict=True))
+        more |= self._scaled().to_keep()
         return Description(
             source=type(self).__name__,
             scaling=scaling,
@@ -376,7 +346,41 @@ class SeriesData(ExampleData):
     def setup(self, stage: str | None = None) -> None:
         self._load()
 
+    def _read_steps(self, part: str) -> Windows:
+        """Every step that has a whole past, or every one of them whose value is missing, one step ahead."""
+        panel, past = self.panel, self.context + self.season
+        lengths = panel.lengths
+        series, first, stop = np.arange(len(panel)), np.minimum(past, lengths), lengths
+        if part == "imputation":
+            if self.missing != "mask":
+                raise RnnZooError(
+                    f"predict_split=imputation needs missing=mask: with missing={self.missing} no value is missing"
+                )
+            at = np.flatnonzero(np.isnan(panel.values))
+            series = np.searchsorted(panel.starts, at, side="right") - 1
+            place = at - panel.starts[series]
+            late = (place >= past) & (place < lengths[series])
+            early = int((place < past).sum())
+            if early:
+                rank_zero_warn(
+                    f"{early:,} missing values of {shown(self.dataset)} have fewer than context={self.context} +"
+                    f" season={self.season} steps before them: they are left out"
+                )
+            series, first, stop = series[late], place[late], place[late] + 1
+        if not (stop > first).any():
+            what = "missing value" if part == "imputation" else "step"
+            raise RnnZooError(
+                f"{shown(self.dataset)} has no {what} with context={self.context} + season={self.season} steps"
+                " before it"
+            )
+        asked = np.ones(len(panel), np.int64)
+        origins = Origins(series, first, stop)
+        units = None if self.scaler == "seasonal" else self.units
+        return Windows(panel, past, self.horizon, origins, self.scales, self.calendar, self.timezone, asked, units)
+
     def read(self, part: str, training: bool) -> Windows:
+        if part in ONE_STEP:
+            return self._read_steps(part)
         panel, past = self.panel, self.context + self.season
         lengths = panel.lengths
         horizon, asked = self.horizon, None
@@ -421,7 +425,8 @@ class SeriesData(ExampleData):
                 f" season={self.season} before horizon={self.horizon}"
             )
         origins = Origins(np.arange(len(panel)), begin, stop, stride)
-        return Windows(panel, past, horizon, origins, self.scales, self.calendar, self.timezone, asked)
+        units = None if self.scaler == "seasonal" else self.units
+        return Windows(panel, past, horizon, origins, self.scales, self.calendar, self.timezone, asked, units)
 
     def _refuse(self, part: str, past: int) -> None:
         lengths = self.panel.lengths
@@ -445,7 +450,7 @@ class SeriesData(ExampleData):
             splits = self._splits()
             own = {part: splits[name] for part, name in own_splits(list(splits), shown(self.dataset)).items()}
             learned = self._learned()
-            rows = read_panel(own, self.columns, self.dataset, self.missing, learned)
+            rows = read_panel(own, self.columns, self.dataset, self.missing, learned, joint=self.joint)
             panel = rows.panel
             known = panel.values[~np.isnan(panel.values)]
             if not len(known):
@@ -465,9 +470,10 @@ class SeriesData(ExampleData):
                 self.split_by,
                 self.split_seed,
                 shown(self.dataset),
+                self.hold_out_test,
             )
             self._ranges = ranges
-            self._standardise(rows, learned)
+            self._covariates = self._standardise(rows, *ranges["train"], learned)
             if self.leave_out:
                 rows.panel.ahead = np.minimum(rows.panel.ahead + self.leave_out, np.diff(rows.panel.starts))
             if self.future is not None:
@@ -475,20 +481,18 @@ class SeriesData(ExampleData):
             self._rows = rows
         return self._rows
 
+    _standardise = staticmethod(standardise)
+
     def _with_future(self, panel: Panel) -> tuple[Panel, np.ndarray]:
         splits, _ = load_splits(
             self.future, bundled="taylor", columns=list(self.columns.named), cache_dir=self.cache_dir
         )
         columns = PanelColumns(None, self.id_column, self.time_column, self.columns.known)
-        learned = self._covariates
+        learned = {name: self._covariates[name] for name in self.columns.known}
         coming = read_panel(splits, columns, self.future, self.missing, learned, without_target=True).panel
-        at = 0
-        for name in self.columns.known:
-            one = learned[name]
-            if one.labels is None:
-                coming.known[:, at] = (coming.known[:, at] - one.mean) / one.std
-            at += one.width
-        return with_future(panel, coming, self.future)
+        coming = standardised(coming, learned)
+        several = self.columns.targets
+        return with_future(panel, for_each(coming, several) if len(several) > 1 else coming, self.future)
 
     def _splits(self) -> "Mapping[str, Dataset]":
         if self._source:
@@ -510,31 +514,3 @@ class SeriesData(ExampleData):
 
             self._recall(description_of(self.checkpoint, "checkpoint"))
         return self._recalled
-
-    def _standardise(self, rows: PanelRows, learned: Mapping[str, Covariate] | None) -> None:
-        """Puts covariates of numbers in units of their spread in the training part, as float32."""
-        panel = rows.panel
-        first, stop = self._ranges["train"]
-        inside = np.zeros(len(panel.values) + 1, np.int32)  # 1 within the training part, as a running sum of steps
-        np.add.at(inside, panel.starts[:-1] + first, 1)
-        np.add.at(inside, panel.starts[:-1] + np.maximum(stop, first), -1)
-        training = np.cumsum(inside)[:-1] > 0
-        trained = stop > first
-        groups: Sequence[tuple[str, list[str], np.ndarray]] = (
-            ("known", list(self.columns.known), training),
-            ("past", list(self.columns.past), training),
-            ("static", list(self.columns.static), trained),
-        )
-        self._covariates = {}
-        for field, names, where in groups:
-            numbers, at = getattr(panel, field), 0
-            for name in names:
-                covariate = rows.covariates[name]
-                if covariate.labels is None:
-                    if learned is None or name not in learned:
-                        own = numbers[where, at]
-                        covariate = Covariate(None, float(own.mean()), float(own.std()) or 1.0)
-                    numbers[:, at] = (numbers[:, at] - covariate.mean) / covariate.std
-                self._covariates[name] = covariate
-                at += covariate.width
-            setattr(panel, field, numbers.astype(np.float32))

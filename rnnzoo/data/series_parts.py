@@ -29,6 +29,7 @@ def ranges_of(
     split_by: SplitBy,
     seed: int,
     dataset: str,
+    hold_out_test: bool = True,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each part the range (first, stop), each (S,) int64, of every series; empty where a series is not in it.
 
@@ -39,10 +40,16 @@ def ranges_of(
         split_by: what is split: "time", "series" or "both".
         seed: of the draw of series.
         dataset: its name, for messages.
+        hold_out_test: False to leave nothing for a test: the newest steps are for training and, at the end of each
+            series, for validation.
 
     Raises:
         RnnZooError: a part is empty.
     """
+    if not hold_out_test:
+        counts = {"train": np.sum(list(counts.values()), axis=0)}
+        split, split_by = (1 - split[1], split[1], 0.0), "time"
+        steps = (steps[0], None if steps[1] is None else 0)
     ranges = _by_time(counts, split, steps, dataset)
     total = np.sum(list(counts.values()), axis=0)
     if split_by != "time":
@@ -59,7 +66,7 @@ def ranges_of(
             stop[others] = first[others]
             ranges[part] = first, stop
     for part, (first, stop) in ranges.items():
-        if not (stop > first).any():
+        if not (stop > first).any() and (hold_out_test or part != "test"):
             unit = "values" if len(total) == 1 else f"steps in the longest of {len(total):,} series"
             raise RnnZooError(
                 f"dataset={dataset} has {int(total.max()):,} {unit}: too few, split leaves none for {part}"

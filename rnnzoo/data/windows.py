@@ -30,6 +30,7 @@ class Window:
         time: (B, K) int64: of the future, in nanoseconds since 1970, or numbers; None without times.
         cutoff: (B,) int64: of the last value of the past, likewise.
         asked: (B,) int64: how many steps ahead are asked for; None for all.
+        unit: (B,) float64: one unit of each series for the model; None for `scale`.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Window:
         time: Tensor | None = None,
         cutoff: Tensor | None = None,
         asked: Tensor | None = None,
+        unit: Tensor | None = None,
     ) -> None:
         self.past, self.future, self.origin, self.series, self.scale = past, future, origin, series, scale
         self.covariates, self.known, self.static = covariates, known, static
-        self.time, self.cutoff, self.asked = time, cutoff, asked
+        self.time, self.cutoff, self.asked, self.unit = time, cutoff, asked, unit
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.past, self.future, self.origin))
@@ -60,6 +62,11 @@ class Window:
     def unanswered(self) -> Self:
         """The same windows without their futures, which then count for nothing."""
         return self._replace(future=torch.full_like(self.future, torch.nan))
+
+    def repeated(self, each: int) -> Self:
+        """Every window `each` times, side by side."""
+        own = {n: field.repeat_interleave(each, 0) for n, field in vars(self).items() if field is not None}
+        return self._replace(**own)
 
     def to(self, device: torch.device | str) -> Self:
         """On another device; in float32 where that has no float64."""
@@ -122,6 +129,7 @@ class Windows(Dataset[Window]):
         calendar: names of features of the time, which are covariates known ahead.
         zone: of the clock that the calendar goes by, where times are in UTC.
         asked: (S,) int64: steps ahead that are asked for, of each series; None for all.
+        unit: (S,) float64: one unit of each series for the model; None for `scale`.
     """
 
     def __init__(
@@ -134,8 +142,9 @@ class Windows(Dataset[Window]):
         calendar: Sequence[str] = (),
         zone: str | None = None,
         asked: np.ndarray | None = None,
+        unit: np.ndarray | None = None,
     ) -> None:
-        self.panel, self.origins, self.scale, self.asked = panel, origins, scale, asked
+        self.panel, self.origins, self.scale, self.asked, self.unit = panel, origins, scale, asked, unit
         self.calendar, self.zone = list(calendar), zone
         self._past, self._future = np.arange(-past, 0), np.arange(horizon)
 
@@ -164,6 +173,8 @@ class Windows(Dataset[Window]):
             batch.series = torch.from_numpy(series)
         if self.scale is not None:
             batch.scale = torch.from_numpy(self.scale[series])
+        if self.unit is not None:
+            batch.unit = torch.from_numpy(self.unit[series])
         if panel.static.shape[1]:
             batch.static = torch.from_numpy(panel.static[series])
         time = panel.times_at(series, origin[:, None] + self._future)

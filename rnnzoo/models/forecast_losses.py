@@ -19,6 +19,8 @@ class ForecastLoss:
         quantiles: to forecast.
     """
 
+    certain = False  # whether every quantile is the same
+
     def __init__(self, quantiles: Sequence[float]) -> None:
         self._quantiles = list(quantiles)
 
@@ -31,9 +33,13 @@ class ForecastLoss:
         """Of each step ahead, (B, K), beside what came, `y` (B, K)."""
         raise NotImplementedError
 
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
+        """The quantiles (B, K, M) at levels (B, K, M) in (0, 1), or at one that broadcasts to it."""
+        raise NotImplementedError
+
     def quantiles(self, out: Outlook) -> Tensor:
         """(B, K, Q), rising."""
-        raise NotImplementedError
+        return self.at(out, self._levels(out.left).expand(*out.base.shape, -1))
 
     def _levels(self, like: Tensor) -> Tensor:
         return like.new_tensor(self._quantiles)  # no buffer: that would be rounded with the weights
@@ -54,12 +60,24 @@ class QuantileLoss(ForecastLoss):
     def quantiles(self, out: Outlook) -> Tensor:
         return out.base[..., None] + out.scale[..., None] * out.left.sort(-1).values
 
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
+        """By lines between those that are forecast, over the normal distribution's; the outer lines go on."""
+        found, own = self.quantiles(out), torch.special.ndtri(self._levels(out.left))
+        if len(own) == 1:
+            return found.expand_as(levels)
+        z = torch.special.ndtri(levels)
+        right = torch.searchsorted(own, z.contiguous()).clamp(1, len(own) - 1)
+        low, high = found.gather(-1, right - 1), found.gather(-1, right)
+        return low + (high - low) * (z - own[right - 1]) / (own[right] - own[right - 1])
+
 
 class PointLoss(ForecastLoss):
     """One number, by the squared, the absolute or Huber's (1964) error in units of the scale.
 
     All quantiles are that number until they are calibrated.
     """
+
+    certain = True
 
     def __init__(self, quantiles: Sequence[float], kind: str) -> None:
         super().__init__(quantiles)
@@ -69,9 +87,8 @@ class PointLoss(ForecastLoss):
     def loss(self, out: Outlook, y: Tensor) -> Tensor:
         return self._error(out.left[..., 0], _units(out, y), reduction="none")
 
-    def quantiles(self, out: Outlook) -> Tensor:
-        point = out.base[..., None] + out.scale[..., None] * out.left
-        return point.expand(*point.shape[:-1], len(self._quantiles))
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
+        return (out.base[..., None] + out.scale[..., None] * out.left).expand_as(levels)
 
 
 class NormalLoss(ForecastLoss):
@@ -87,9 +104,9 @@ class NormalLoss(ForecastLoss):
     def loss(self, out: Outlook, y: Tensor) -> Tensor:
         return -self._distribution(out).log_prob(_units(out, y))
 
-    def quantiles(self, out: Outlook) -> Tensor:
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
         own = self._distribution(out)
-        z = torch.special.ndtri(self._levels(out.left))
+        z = torch.special.ndtri(levels)
         left = own.loc[..., None] + own.scale[..., None] * z
         return out.base[..., None] + out.scale[..., None] * left
 
@@ -108,12 +125,11 @@ class StudentTLoss(ForecastLoss):
     def loss(self, out: Outlook, y: Tensor) -> Tensor:
         return -self._distribution(out).log_prob(_units(out, y))
 
-    def quantiles(self, out: Outlook) -> Tensor:
-        from scipy.stats import t
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
+        from scipy.special import stdtrit
 
         own = self._distribution(out)
-        df = own.df.detach().double().cpu().numpy()[..., None]
-        z = torch.from_numpy(t.ppf(np.asarray(self._quantiles), df)).to(own.loc)
+        z = torch.from_numpy(stdtrit(_exact(own.df)[..., None], _exact(levels))).to(own.loc)
         left = own.loc[..., None] + own.scale[..., None] * z
         return out.base[..., None] + out.scale[..., None] * left
 
@@ -136,15 +152,14 @@ class NormalMixtureLoss(ForecastLoss):
         weight, own = self._distribution(out)
         return -(weight + own.log_prob(_units(out, y)[..., None])).logsumexp(-1)
 
-    def quantiles(self, out: Outlook) -> Tensor:
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
         """By bisection of the distribution function."""
         weight, own = self._distribution(out)
-        q = self._levels(out.left)
-        low = (own.loc - 10 * own.scale).amin(-1, keepdim=True).expand(*out.left.shape[:-1], len(q)).clone()
+        low = (own.loc - 10 * own.scale).amin(-1, keepdim=True).expand_as(levels).clone()
         high = (own.loc + 10 * own.scale).amax(-1, keepdim=True).expand_as(low).clone()
         for _ in range(50):
             middle = (low + high) / 2
-            below = (weight.exp()[..., None, :] * own_cdf(own, middle)).sum(-1) < q
+            below = (weight.exp()[..., None, :] * own_cdf(own, middle)).sum(-1) < levels
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return out.base[..., None] + out.scale[..., None] * (low + high) / 2
 
@@ -167,11 +182,10 @@ class PoissonLoss(ForecastLoss):
         rate, y = self._rate(out), _counts(y)
         return rate - y * rate.log() + (y + 1).lgamma()
 
-    def quantiles(self, out: Outlook) -> Tensor:
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
         from scipy.stats import poisson
 
-        rate = self._rate(out).detach().double().cpu().numpy()[..., None]
-        return torch.from_numpy(poisson.ppf(np.asarray(self._quantiles), rate)).to(out.base)
+        return torch.from_numpy(poisson.ppf(_exact(levels), _exact(self._rate(out))[..., None])).to(out.base)
 
 
 class NegativeBinomialLoss(PoissonLoss):
@@ -190,11 +204,11 @@ class NegativeBinomialLoss(PoissonLoss):
         chosen = (y + r).lgamma() - r.lgamma() - (y + 1).lgamma()
         return -(chosen + r * (r / (r + mean)).log() + y * (mean / (r + mean)).log())
 
-    def quantiles(self, out: Outlook) -> Tensor:
+    def at(self, out: Outlook, levels: Tensor) -> Tensor:
         from scipy.stats import nbinom
 
-        r, mean = (part.detach().double().cpu().numpy()[..., None] for part in self._parameters(out))
-        return torch.from_numpy(nbinom.ppf(np.asarray(self._quantiles), r, r / (r + mean))).to(out.base)
+        r, mean = (_exact(part)[..., None] for part in self._parameters(out))
+        return torch.from_numpy(nbinom.ppf(_exact(levels), r, r / (r + mean))).to(out.base)
 
 
 _POINTS = ("mse", "mae", "huber")
@@ -225,6 +239,11 @@ def make_loss(name: str, quantiles: Sequence[float]) -> ForecastLoss:
 def _units(out: Outlook, y: Tensor) -> Tensor:
     """What came, as what should have been left."""
     return (y - out.base) / out.scale
+
+
+def _exact(x: Tensor) -> np.ndarray:
+    made: np.ndarray = x.detach().double().cpu().numpy()
+    return made
 
 
 def _positive(x: Tensor) -> Tensor:

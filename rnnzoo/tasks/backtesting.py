@@ -18,7 +18,9 @@ from rnnzoo.training.progress import digits
 def refitted(
     model: Forecaster, data: SeriesData, settings: Mapping[str, Any], epochs: int, **trainer: Any
 ) -> pd.DataFrame:
-    """The backtest of `data`, with a model for each origin that was trained on what was known by then.
+    """The backtest of `data`, with a model for each origin that was trained on all that was known by then.
+
+    Each training keeps the newest steps for validation, which choose its epoch and calibrate it, and none for a test.
 
     Args:
         model: whose settings the models have.
@@ -38,6 +40,7 @@ def refitted(
         later = step * (data.backtest_windows - 1 - window)
         before = {"predict_split": "test", "leave_out": later + data.horizon}
         known = SeriesData(data.dataset, **{**settings, **before})
+        known.hold_out_test = False
         fresh = type(model)(known.description, **own)
         with tempfile.TemporaryDirectory() as folder:
             best = ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)

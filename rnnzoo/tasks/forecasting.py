@@ -10,7 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rnnzoo.data.series import SeriesData
+from rnnzoo.cells.contract import at_least_one
+from rnnzoo.data.scalers import Scaler, check_scaler
+from rnnzoo.data.series import ONE_STEP, SeriesData
 from rnnzoo.data.windows import Window
 from rnnzoo.description import Description
 from rnnzoo.errors import RnnZooError
@@ -41,12 +43,19 @@ class Forecaster(Task):
         horizon: steps to forecast; the data's by default.
         season: steps after which the series resembles itself, 1 for a series without a season; the data's by default.
         level: steps, the last ones, over which the shift from one season before is averaged; 48 by default.
+        lags: further ones than `season`, whose naive forecasts the model reads: [24] beside a season of 168 hours, or
+            [336] for two weeks before as well. They take from the past: the layers read context + season - the largest.
         quantiles: to forecast, rising, each in (0, 1), 0.5 among them.
         loss: "quantile"; "mse", "mae" or "huber" of a point; or a distribution, "normal", "student_t",
             "normal_mixture", and for counts "poisson" or "negative_binomial".
         decoder: "direct", one head for all steps ahead at once; "recurrent", layers in both directions over them, which
-            read the covariates known ahead; by default the latter where there are such covariates.
+            read the covariates known ahead; by default the latter where there are such covariates, or lags. Or
+            "autoregressive", layers that read the value of the step before: quantiles are those of paths that are
+            drawn.
+        paths: of each window that an autoregressive decoder draws.
         transform: "log": logarithms are forecast, of values above 0.
+        window_scaler: what counts as one unit, found anew in the past of every window: "seasonal", "standard",
+            "robust", "mean" or "none", as the data's `scaler` has it for each series, which is the default.
         calibrate: whether quantiles are calibrated on the validation part.
         settings: those that all tasks share.
 
@@ -67,10 +76,13 @@ class Forecaster(Task):
         horizon: int | None = None,
         season: int | None = None,
         level: int = 48,
+        lags: list[int] = [],  # noqa: B006
         quantiles: list[float] = [0.1, 0.5, 0.9],  # noqa: B006  # never changed; a list is what YAML gives
         loss: str = "quantile",
-        decoder: Literal["direct", "recurrent"] | None = None,
+        decoder: Literal["direct", "recurrent", "autoregressive"] | None = None,
+        paths: int = 100,
         transform: Transform = "none",
+        window_scaler: Scaler | None = None,
         calibrate: bool = True,
         **settings: Any,
     ):
@@ -84,8 +96,11 @@ class Forecaster(Task):
         quantiles = list(quantiles)
         if 0.5 not in quantiles or sorted(set(quantiles)) != quantiles or not 0 < quantiles[0] <= quantiles[-1] < 1:
             raise RnnZooError(f"quantiles must rise, lie in (0, 1) and have 0.5 among them, not {quantiles}")
-        if decoder not in (None, "direct", "recurrent"):
-            raise RnnZooError(f"decoder must be 'direct' or 'recurrent', not {decoder!r}")
+        if decoder not in (None, *_DECODERS):
+            raise RnnZooError(f"decoder must be one of {', '.join(_DECODERS)}, not {decoder!r}")
+        at_least_one("paths", paths)
+        if window_scaler is not None:
+            check_scaler("window_scaler", window_scaler)
         if transform not in ("none", "log"):
             raise RnnZooError(f"transform must be 'none' or 'log', not {transform!r}")
         self.scale = float(scaling["seasonal_error"])
@@ -93,28 +108,46 @@ class Forecaster(Task):
         self.loss = make_loss(loss, quantiles)
         known, past, static = (int(about.more.get(f"{name}_size", 0)) for name in ("known", "past", "static"))
         masked = about.more.get("missing") == "mask"
-        encoder = self.settings.rnn(ForecastModel.input_size(known + past, known, static, masked))
-        recurrent = decoder == "recurrent" or (decoder is None and known > 0)
-        ahead = replace(self.settings, num_layers=1, bidirectional=True, block=None, block_args=None)
-        horizon = self._as_the_data("horizon", horizon)
+        horizon, season = self._as_the_data("horizon", horizon), self._as_the_data("season", season)
+        lags = self._checked_lags(lags, season)
+        encoder = self.settings.rnn(ForecastModel.input_size(known + past, known, static, masked, len(lags)))
+        autoregressive = decoder == "autoregressive"
+        recurrent = decoder == "recurrent" or (decoder is None and (known > 0 or bool(lags)))
+        ahead = replace(self.settings, num_layers=1, bidirectional=not autoregressive, block=None, block_args=None)
+        size = ForecastModel.decoder_size(encoder, known, static, autoregressive, len(lags))
         self.model = ForecastModel(
             encoder,
-            ahead.rnn(ForecastModel.decoder_size(encoder, known, static)) if recurrent else None,
+            ahead.rnn(size) if recurrent or autoregressive else None,
+            autoregressive=autoregressive,
             horizon=horizon,
-            season=self._as_the_data("season", season),
+            season=season,
             level=level,
             outputs=self.loss.outputs,
-            scale=self.scale,
+            scale=float(scaling.get("unit", self.scale)),
             covariates=known + past,
             known=known,
+            variables=int(about.more.get("variables", 0)),
             static=static,
             transform=transform,
             masked=masked,
+            lags=lags,
+            window_scaler=window_scaler,
             dropout=self.settings.dropout,
         )
-        self.calibrate = calibrate
+        self.calibrate, self.paths = calibrate, paths
         self.register_buffer("calibration", torch.zeros(horizon, len(quantiles)))
         self.calibrator = Calibration(quantiles)
+
+    def _checked_lags(self, lags: list[int], season: int) -> list[int]:
+        lags, context = list(lags), self.description.context
+        for lag in lags:
+            if lag < 1 or lags.count(lag) > 1 or lag == season:
+                raise RnnZooError(f"lags={lags} must be at least 1, each another, and none of them season={season}")
+            if context is not None and lag >= context + season:
+                raise RnnZooError(
+                    f"lags={lags} must be below context={context} + season={season}, the past that a forecast sees"
+                )
+        return lags
 
     def _as_the_data(self, name: str, given: int | None) -> int:
         its: int | None = getattr(self.description, name)
@@ -136,26 +169,62 @@ class Forecaster(Task):
                 Where windows have more steps ahead than the model forecasts at once, it goes on from its own medians.
         """
         window = past if isinstance(past, Window) else self._unanswered(past)
-        steps, horizon = window.future.shape[1], self.model.horizon
-        if steps == horizon:
-            return self._quantiles(self.model(window))
-        made = []
-        for done in range(0, steps, horizon):
-            made.append(self._quantiles(self.model(_piece(window, done, horizon))))
-            window = _going_on(window, done, made[-1][..., self.median])
-        return torch.cat(made, 1)[:, :steps]
+        raw, scale = self._raw(window)
+        horizon = self.model.horizon
+        offsets = scale[..., None] * self.calibration.to(raw)[torch.arange(raw.shape[1], device=raw.device) % horizon]
+        return self.model.outwards((raw + offsets).sort(-1).values)
 
     def _unanswered(self, past: Tensor) -> Window:
         """Windows of pasts (B, L) whose futures are not known."""
         future = past.new_full((len(past), self.model.horizon), torch.nan, dtype=torch.float64)
         return Window(past, future, torch.arange(len(past), device=past.device))
 
-    def _quantiles(self, out: Outlook, calibrated: bool = True) -> Tensor:
-        """Of the series' values, rising."""
-        found = self.loss.quantiles(out)
-        if calibrated:
-            found = (found + out.scale[..., None] * self.calibration.to(found)).sort(-1).values
-        return self.model.outwards(found)
+    def _raw(self, window: Window, out: Outlook | None = None) -> tuple[Tensor, Tensor]:
+        """Quantiles (B, K, Q) before they are calibrated, in the units that the model thinks in; one unit (B, 1).
+
+        Args:
+            window: whose future is not looked at.
+            out: what the model says of it, where that is known already.
+        """
+        if self.model.autoregressive:
+            return self._drawn(window)
+        steps, horizon = window.future.shape[1], self.model.horizon
+        made, scale = [], None
+        for done in range(0, steps, horizon):
+            if out is None:
+                out = self.model(_piece(window, done, horizon))
+            made.append(self.loss.quantiles(out))
+            scale = out.scale if scale is None else scale
+            if done + horizon < steps:
+                window = _going_on(window, done, self.model.outwards(made[-1][..., self.median]))
+            out = None
+        assert scale is not None
+        return torch.cat(made, 1)[:, :steps], scale
+
+    def _drawn(self, window: Window) -> tuple[Tensor, Tensor]:
+        """As `_raw`, of paths; the same draws for every window, so that a forecast is the same in any batch."""
+        steps, horizon, each = window.future.shape[1], self.model.horizon, 1 if self.loss.certain else self.paths
+        generator, made, scale, ways = torch.Generator().manual_seed(0), [], None, 1
+        for done in range(0, steps, horizon):
+            shuffled = torch.rand(each, horizon, generator=generator).argsort(0)
+            # one level of each of `each` equal parts of (0, 1): quantiles of few paths are steadier then
+            levels = ((shuffled + 0.5) / each).to(window.future).repeat(len(window.past) // ways, 1)
+
+            def draw(out: Outlook, k: int, levels: Tensor = levels) -> Tensor:
+                return self.loss.at(out, levels[:, k : k + 1, None])[..., 0]
+
+            own, unit = self.model.paths(_piece(window, done, horizon), draw, each // ways)
+            made.append(own)
+            scale = unit if scale is None else scale
+            if done + horizon < steps:
+                window = window.repeated(each // ways)
+                window = _going_on(window, done, self.model.outwards(own))
+                ways = each
+        assert scale is not None
+        values = torch.cat(made, 1)[:, :steps].unflatten(0, (-1, each)).sort(1).values
+        at = values.new_tensor(self.quantiles) * (each - 1)
+        low, high = values[:, at.floor().long()], values[:, at.ceil().long()]  # torch.quantile takes no large tensors
+        return (low + (high - low) * at.frac()[:, None]).transpose(1, 2), scale
 
     # ---- training and evaluation
 
@@ -167,11 +236,12 @@ class Forecaster(Task):
             return Judged(loss, count)
         future, scale = batch.future, self._scale(batch)
         naive = self.model.seasonal_naive(batch.past)
-        raw = self._quantiles(out, calibrated=False)
-        forecast = self._quantiles(out) if stage == "test" else raw
+        raw, unit = self._raw(batch, out)
         if stage == "val" and self.calibrate:
-            inside = self.model.inwards(future)[..., None] - self.loss.quantiles(out)
-            self.calibrator.update(inside / out.scale[..., None])
+            self.calibrator.update((self.model.inwards(future)[..., None] - raw) / unit[..., None])
+        if stage == "test":
+            raw = (raw + unit[..., None] * self.calibration.to(raw)).sort(-1).values
+        forecast = self.model.outwards(raw)
         low, high = forecast[..., 0], forecast[..., -1]
         q = forecast.new_tensor(self.quantiles)
         errors = future[..., None] - forecast
@@ -253,21 +323,38 @@ class Forecaster(Task):
         return self._table(columns, None if self._trainer is None else getattr(self.trainer, "datamodule", None))
 
     def _table(self, columns: dict[str, Any], data: Any) -> dict[str, Any]:
+        part = None if data is None else data.predict_split
+        if part in ONE_STEP:
+            unknown = np.isnan(np.asarray(columns["y"]))
+            keep = unknown if part == "imputation" else ~unknown
+            columns = {name: np.asarray(column)[keep] for name, column in columns.items()}
         series, origin = columns[f"series{OF_THE_ORDER}"], columns[f"origin{OF_THE_ORDER}"]
         made = {f"series{OF_THE_ORDER}": series, f"origin{OF_THE_ORDER}": origin}
         panel = getattr(data, "panel", None)
-        backtest = data is not None and data.predict_split == "backtest"
         if panel is not None and len(panel.ids):
             made[self.description.more.get("id_column", "series")] = [panel.ids[k] for k in series]
         if "time" in columns:
             assert panel is not None
             made[self.description.more.get("time_column", "time")] = panel.as_times(columns["time"])
-            made |= {"cutoff": panel.as_times(columns["cutoff"])} if backtest else {}
+            made |= {"cutoff": panel.as_times(columns["cutoff"])} if part == "backtest" else {}
         else:
             made["origin"] = origin
         made["step"] = columns["step"]
-        made |= {"y": columns["y"]} if backtest else {}
-        return made | {name: column for name, column in columns.items() if name.startswith("q")}
+        made |= {"y": columns["y"]} if part in ("backtest", "anomaly") else {}
+        made |= {name: column for name, column in columns.items() if name.startswith("q")}
+        return made | ({"score": self._scores(columns)} if part == "anomaly" else {})
+
+    def _scores(self, columns: dict[str, Any]) -> np.ndarray:
+        """How far values lie from the median, beside the outer quantile on their side, which is at 1."""
+        if len(self.quantiles) < 2:
+            raise RnnZooError("an anomaly's score needs a band: the model has the median alone, quantiles=[0.5]")
+        low, median, high, y = (
+            np.asarray(columns[name], dtype=np.float64)
+            for name in (f"q{self.quantiles[0]:g}", "q0.5", f"q{self.quantiles[-1]:g}", "y")
+        )
+        width = np.where(y > median, high - median, median - low)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(y == median, 0.0, np.abs(y - median) / width)
 
     def batch_of(self, inputs: Any) -> Window:
         """The end of a series (N,), or of several (B, N), as windows whose future is not known.
@@ -286,10 +373,11 @@ class Forecaster(Task):
             values = np.atleast_2d(values.astype(np.float64))
         except (TypeError, ValueError) as error:
             raise RnnZooError(f"a series must be of numbers: {error}") from error
-        season = self.model.season
-        if values.ndim != 2 or values.shape[1] <= season:
+        season, reach = self.model.season, self.model.reach
+        if values.ndim != 2 or values.shape[1] <= reach:
+            name = "season" if reach == season else "lag"
             raise RnnZooError(
-                f"a series of {values.shape[-1]:,} values is too short: a forecast needs season={season} and one more"
+                f"a series of {values.shape[-1]:,} values is too short: a forecast needs {name}={reach} and one more"
             )
         values = values[:, -(season + (self.description.context or values.shape[1])) :]
         if not np.isfinite(values).all():
@@ -337,6 +425,29 @@ class Forecaster(Task):
         settings = {"predict_split": "backtest", "backtest_windows": windows, "backtest_step": step}
         return self.table_of(SeriesData.alike(self.description, inputs, **settings))
 
+    def anomalies(self, inputs: Any) -> pd.DataFrame:
+        """How far every step of series lies from the forecast of the step before it.
+
+        Args:
+            inputs: a frame in the columns of the training, a row for each step of a series.
+
+        Returns:
+            As `backtest`, without a cutoff, and "score": 0 at the median, 1 at the outer quantile on the value's side.
+            A fault has an echo a season later, whose forecast begins with it.
+        """
+        return self.table_of(SeriesData.alike(self.description, inputs, predict_split="anomaly"))
+
+    def impute(self, inputs: Any) -> pd.DataFrame:
+        """What is missing in series, each step as the forecast from what lies before it.
+
+        Args:
+            inputs: a frame in the columns of the training, whose values are NaN, or whose rows are not there.
+
+        Returns:
+            As `predict`, a row for each step whose value is missing.
+        """
+        return self.table_of(SeriesData.alike(self.description, inputs, predict_split="imputation"))
+
     def _is_long(self, inputs: Any) -> bool:
         names = list(getattr(inputs, "columns", ()))
         columns = [self.description.more.get(f"{name}_column") for name in ("id", "time")]
@@ -373,6 +484,9 @@ class Forecaster(Task):
         return [suggestions.predict(checkpoint, "--data.predict_split future")]
 
 
+_DECODERS = ("direct", "recurrent", "autoregressive")
+
+
 def _check_windows(batch: Any) -> None:
     if not isinstance(batch, Window):
         raise RnnZooError(
@@ -387,7 +501,7 @@ def _piece(window: Window, done: int, horizon: int) -> Window:
         known = known[:, done : done + horizon]
         short = horizon - known.shape[1]
         known = torch.cat([known, known[:, -1:].expand(-1, short, -1)], 1) if short else known
-    future = window.past.new_full((len(window.past), horizon), torch.nan)
+    future = window.future.new_full((len(window.past), horizon), torch.nan)
     return window._replace(future=future, known=known)
 
 

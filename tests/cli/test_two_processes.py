@@ -76,8 +76,8 @@ TINY_WORDS = [
     [
         pytest.param(TINY_LM, uneven_text, marks=pytest.mark.compiler),
         (TINY_FORECASTER, uneven_series),
-        (TINY_MEMORY, uneven_memory),
-        (TINY_WORDS, uneven_words),
+        pytest.param(TINY_MEMORY, uneven_memory, marks=pytest.mark.slow),
+        pytest.param(TINY_WORDS, uneven_words, marks=pytest.mark.slow),
     ],
     ids=["text", "series", "memory", "words"],
 )

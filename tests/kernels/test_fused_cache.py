@@ -176,6 +176,7 @@ def test_a_cell_whose_text_or_constants_or_helpers_changed_is_traced_anew(own_ce
     assert traces == 1
 
 
+@pytest.mark.slow
 def test_a_plan_that_is_another_cells_is_not_believed(own_cell):
     folder, run = own_cell
     run()

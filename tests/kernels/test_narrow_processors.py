@@ -36,7 +36,8 @@ def run(*arguments, cwd=ROOT, **told):
 
 
 @X86
-@pytest.mark.parametrize("level", ["avx2", pytest.param("avx512", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["avx2", "avx512"])
 def test_what_torchs_kernels_can_do_is_known_there_too(level, tmp_path):
     told = held_to(level, tmp_path) | {"CC": "", "PATH": str(tmp_path)}  # what fused can do hangs on none of it
     done = run(

@@ -200,6 +200,7 @@ class Replayed:
         self.replay = run
 
 
+@pytest.mark.slow  # in the interpreter; on a GPU `make test-long` and benchmarks/gpu.sh run it in seconds
 def test_a_loop_that_is_replayed_gives_the_same_whatever_came_before(monkeypatch):
     if DEVICE == "cpu":
         monkeypatch.setattr(graphs, "_recorded", Replayed)
@@ -387,7 +388,7 @@ def test_on_a_gpu_it_is_cheaper_than_the_reference_and_where_measured_than_cudnn
     assert not quicker("lstm", "native", 256, autocast=True)
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+@pytest.mark.parametrize("lengths", [pytest.param(None, marks=pytest.mark.slow), LENGTHS], ids=["whole", "lengths"])
 @pytest.mark.parametrize("name", ["lstm", "gru", "cho_gru", "peephole_lstm", "lem"])
 def test_under_autocast_it_is_as_close_to_float64_as_the_reference(name, lengths):
     """Products are of rounded rows and matrices; all else stays in float32."""

@@ -37,7 +37,10 @@ for loop, bodies in program.bodies.items():
 """
 
 
-@pytest.mark.parametrize(("cell", "bits"), [("lstm", "32"), ("lstm", "16"), ("janet", "64"), ("layernorm_lstm", "32")])
+@pytest.mark.parametrize(
+    ("cell", "bits"),
+    [("lstm", "32"), ("lstm", "16"), ("janet", "64"), pytest.param("layernorm_lstm", "32", marks=pytest.mark.slow)],
+)
 def test_every_kernel_is_compiled_for_a_gpu(cell, bits, tmp_path):
     env = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", COMPILE, cell, bits], env=env, capture_output=True, text=True)

@@ -103,3 +103,28 @@ def test_what_is_no_count_is_one_line(name, value):
 def test_a_loss_that_there_is_not_is_one_line():
     with pytest.raises(RnnZooError, match="loss 'quantiles' is unknown; did you mean 'quantile'"):
         make_loss("quantiles", QUANTILES)
+
+
+@pytest.mark.parametrize("name", ["normal", "student_t", "poisson", "negative_binomial"])
+def test_a_quantile_may_be_asked_at_a_level_of_each_step(name):
+    loss = make_loss(name, [0.5])
+    out = outlook(loss.outputs)
+    levels = torch.rand(B, K, 2, dtype=torch.float64) * 0.98 + 0.01
+    found = loss.at(out, levels)
+    for b in range(B):
+        for k in range(K):
+            expected = distribution(name, out, b, k).ppf(levels[b, k].numpy())
+            assert found[b, k].tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+
+
+def test_between_quantiles_and_beyond_them_lies_a_normal_distribution_where_they_are_its():
+    loss, out = make_loss("quantile", QUANTILES), outlook(len(QUANTILES))
+    of_normal = torch.from_numpy(stats.norm(0.3, 1.7).ppf(QUANTILES)).expand(B, K, -1)
+    levels = torch.tensor([0.01, 0.05, 0.2, 0.5, 0.8, 0.99], dtype=torch.float64).expand(B, K, -1)
+    found = loss.at(out._replace(left=of_normal), levels)
+    expected = out.base[..., None] + out.scale[..., None] * torch.from_numpy(stats.norm(0.3, 1.7).ppf(levels.numpy()))
+    torch.testing.assert_close(found, expected)
+    alone = make_loss("quantile", [0.5])
+    assert (
+        alone.at(out._replace(left=out.left[..., :1]), levels) == alone.quantiles(out._replace(left=out.left[..., :1]))
+    ).all()

@@ -25,7 +25,11 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@named
+@pytest.mark.parametrize(
+    "path",
+    # slow: its quick setting takes a minute, most of it for kernels that other tests compile
+    [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem == "lstm_and_gru" else []) for p in NOTEBOOKS],
+)
 def test_a_notebook_runs_in_the_quick_setting(path, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_NOTEBOOK", "quick")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
