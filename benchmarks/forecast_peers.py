@@ -133,17 +133,17 @@ def compare(name: str, folder: Path, steps: int | None) -> Comparison:
     return Comparison(name, config, words, about, frequency, series, columns, folder)
 
 
-def ours(of: Comparison, cell: str, seed: int, threads: int, steps: int | None = None) -> dict[str, Any]:
-    """A training of ours and its forecasts of the test part; with `steps` only so many, for what is compiled first."""
-    folder = of.folder / f"rnnzoo-{cell}-{'first' if steps else seed}"
+def ours(of: Comparison, cell: str, seed: int, threads: int) -> dict[str, Any]:
+    """A training of ours and its forecasts of the test part; before the first one a step, which compiles its kernel."""
+    folder, first = of.folder / f"rnnzoo-{cell}-{seed}", of.folder / f"rnnzoo-{cell}-first"
     folder.mkdir(parents=True, exist_ok=True)
     words = ["fit", f"--config={ROOT / 'configs' / of.config}.yaml", *of.parts, f"--model.cell={cell}"]
     words += [f"--seed_everything={seed}", "--trainer.enable_progress_bar=false"]
     words += ["--trainer.callbacks+=forecast_pace.Pace", f"--trainer.callbacks.path={folder / 'pace.json'}"]
-    words += [f"--trainer.max_steps={steps}"] if steps else []
+    if not first.is_dir():
+        first.mkdir()
+        run([sys.executable, "-m", "rnnzoo", *words, "--trainer.max_steps=1"], first, "fit", threads)
     said = run([sys.executable, "-m", "rnnzoo", *words], folder, "fit", threads)
-    if steps:
-        return {}
     checkpoint = re.findall(r"^checkpoint: (.+)$", said, re.MULTILINE)[-1]
     words = ["predict", "--ckpt_path", checkpoint, "--predictions.path=forecasts.parquet"]
     run([sys.executable, "-m", "rnnzoo", *words], folder, "predict", threads)
@@ -246,8 +246,9 @@ def jobs(of: Comparison, peers: str, seeds: list[int], threads: int) -> list[lis
             ]
             made.append(pair if seed % 2 else pair[::-1])
     for model, (settings, every) in SETS[of.name][2].items():
-        run = partial(theirs, of, peers, "statistical", model, settings, 0, every, threads)
-        made.append([Job(f"statsforecast {model}", 0, {**settings, "every": every}, run)])
+        judged = partial(theirs, of, peers, "statistical", model, settings, 0, every, threads)
+        windows = {part: of.about[part] for part in ("horizon", "test_steps", "step", "quantiles")}
+        made.append([Job(f"statsforecast {model}", 0, {**settings, "every": every, **windows}, judged)])
     return made
 
 
