@@ -96,10 +96,9 @@ def table(content: dict[str, Any]) -> str:
 
 def _title(name: str, about: dict[str, Any], runs: list[dict[str, Any]]) -> str:
     windows = max(run["windows_judged"] for run in runs)
-    steps = sorted({run["steps"] for run in runs if "steps" in run})
     return (
         f"`{name}`: horizon {about['horizon']}, {windows:,} windows of the last {about['test_steps']} steps of"
-        f" {about['series']} series; {steps[-1]:,} steps of {about['batch_size']} windows, of which a model sees"
+        f" {about['series']} series; {about['steps']:,} steps of {about['batch_size']} windows, of which a model sees"
         f" {about['context'] + about['season']} values; {about['validation_steps']} steps before them held out for"
         " validation:"
     )
@@ -115,6 +114,9 @@ def _rows(runs: list[dict[str, Any]]) -> list[str]:
         ours, theirs = _of(runs, f"rnnzoo {cell}"), _of(runs, f"neuralforecast {peer}")
         if ours and theirs:
             lines += [_row(f"rnnzoo `{cell}`", ours, _beside(ours, theirs)), _row(f"neuralforecast {peer}", theirs, "")]
+        for longer in dict.fromkeys(r["model"] for r in runs if r["model"].startswith(f"neuralforecast {peer},")):
+            own = _of(runs, longer)
+            lines.append(_row(longer + (f", {len(own)} seed" if len(own) == 1 else ""), own, ""))
     for model in dict.fromkeys(run["model"] for run in runs if run["model"].startswith("statsforecast")):
         own = _of(runs, model)
         few = f", every {own[0]['every']}th window" if own[0]["every"] > 1 else ""

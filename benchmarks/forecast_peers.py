@@ -228,7 +228,7 @@ class Job:
     run: Callable[[], dict[str, Any]]
 
 
-def jobs(of: Comparison, peers: str, seeds: list[int], threads: int) -> list[list[Job]]:
+def jobs(of: Comparison, peers: str, seeds: list[int], threads: int, longer: int | None) -> list[list[Job]]:
     """All models of a data set; those in one list take turns, and are run together."""
     config = yaml.safe_load((ROOT / f"configs/{of.config}.yaml").read_text(encoding="utf-8"))
     made: list[list[Job]] = []
@@ -245,6 +245,12 @@ def jobs(of: Comparison, peers: str, seeds: list[int], threads: int) -> list[lis
                 ),
             ]
             made.append(pair if seed % 2 else pair[::-1])
+    if longer:
+        more = {**its, "max_steps": longer}
+        for seed in seeds:
+            for peer in CELLS.values():
+                alone = partial(theirs, of, peers, "neural", peer, more, seed, 1, threads)
+                made.append([Job(f"neuralforecast {peer}, {longer:,} steps", seed, more, alone)])
     for model, (settings, every) in SETS[of.name][2].items():
         judged = partial(theirs, of, peers, "statistical", model, settings, 0, every, threads)
         windows = {part: of.about[part] for part in ("horizon", "test_steps", "step", "quantiles")}
@@ -276,6 +282,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, help="of each training, to try it: writes no table")
+    parser.add_argument("--longer", type=int, metavar="STEPS", help="train neuralforecast's models this long too")
     parser.add_argument("--folder", type=Path, default=Path("runs/forecast_peers"), help="default: %(default)s")
     given = parser.parse_args()
     if unknown := [name for name in given.data if name not in SETS]:
@@ -288,7 +295,7 @@ def main() -> None:
     for name in given.data or SETS:
         of = compare(name, folder / name, given.steps)
         content["data"][name] = of.about
-        for group in jobs(of, given.peers, given.seeds, given.threads):
+        for group in jobs(of, given.peers, given.seeds, given.threads, given.longer):
             keys = [f"{name}/{job.model}/{job.seed}" for job in group]
             before = [content["runs"].get(key, {}).get("settings") for key in keys]
             if before == [job.settings for job in group] and not given.again:

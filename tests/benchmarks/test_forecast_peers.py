@@ -79,7 +79,7 @@ def content(ours, theirs):
         for seed, mase in enumerate(mases):
             judged = {"MASE": mase, "CRPS": mase / 2, "coverage": 0.8, "width": 1.0, "seconds": seconds + seed, **took}
             runs[f"data/{model}/{seed}"] = {"data": "data", "model": model, "seed": seed, **judged}
-    sizes = ("horizon", "context", "season", "batch_size", "validation_steps", "test_steps", "series")
+    sizes = ("horizon", "context", "season", "batch_size", "validation_steps", "test_steps", "series", "steps")
     about = {"processor": "a processor", "day": "2026-01-01", "versions": {"torch": "2"}}
     return {"about": about, "data": {"data": dict.fromkeys(sizes, 1)}, "runs": runs}
 
