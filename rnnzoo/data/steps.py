@@ -11,6 +11,7 @@ from rnnzoo.data import pieces
 
 _NAMES = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
+_TEN_MONTHS = np.timedelta64(300, "D")
 _MONTH = 28 * _DAY
 
 
@@ -239,7 +240,8 @@ def _without_daylight_saving(times: "pd.Series", starts: np.ndarray) -> np.ndarr
     """Times by a clock that is not set back in autumn and forward in spring; numbers as they are.
 
     Where steps are an hour or less, and times have no zone, one that falls by an hour in a Sunday's first hours is
-    read as the clock that was set, and so is one that jumps by an hour.
+    read as the clock that was set, and so is one that jumps by an hour, to a whole one, where that is no row that is
+    missing: the only such jump of its year, in a series whose clock is set back too or that is shorter than ten months.
     """
     if not pd.api.types.is_datetime64_any_dtype(times):
         return times.to_numpy()
@@ -259,9 +261,26 @@ def _without_daylight_saving(times: "pd.Series", starts: np.ndarray) -> np.ndarr
         return clock
     night = (times.dt.day_of_week == 6) & (times.dt.hour <= 4)
     odd &= night.to_numpy()[1:] & times.dt.month.isin([3, 4, 9, 10, 11]).to_numpy()[1:]
+    odd &= (steps < length) | _set_forward(times, odd & (steps > length), odd & (steps < length), starts)
     shift = np.concatenate([[0], np.cumsum(np.where(odd, np.where(steps == length - _HOUR, 1, -1), 0))])
     shift -= np.repeat(shift[starts], np.diff([*starts, len(clock)]))  # each series has a clock of its own
     return clock + _HOUR * shift
+
+
+def _set_forward(times: "pd.Series", jumps: np.ndarray, falls: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Which of the steps (N - 1,) that jump by an hour are clocks set forward, and no missing rows."""
+    clock = times.to_numpy()
+    bounds = np.append(starts, len(clock))
+    later = clock[1:]
+    made = jumps & (later == later.astype("datetime64[h]"))
+    for first in np.unique(np.searchsorted(starts, np.flatnonzero(made) + 1, side="right") - 1):
+        own = slice(bounds[first], bounds[first + 1] - 1)
+        at = np.flatnonzero(made[own]) + own.start
+        years, counts = np.unique(later[at].astype("datetime64[Y]"), return_counts=True)
+        made[at] = ~np.isin(later[at].astype("datetime64[Y]"), years[counts > 1])
+        if clock[own.stop] - clock[own.start] > _TEN_MONTHS and not falls[own].any():
+            made[at] = False
+    return made
 
 
 def _inside(count: int, starts: np.ndarray) -> np.ndarray:

@@ -297,3 +297,22 @@ def test_a_frame_is_no_name_in_a_message() -> None:
         RnnZooError, match=r"batch_size=9999 is larger than the .* training windows of <DataFrame>: batch"
     ):
         SeriesData(frame(), **{**LONG, "batch_size": 9999}).train_dataloader()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Melbourne", None])
+def test_rows_that_are_missing_are_not_taken_for_a_clock_that_was_set(zone: str | None) -> None:
+    """A year of half-hours on a clock on the wall, of which 40 % of the rows are gone."""
+    times = pd.date_range("2014-01-01", periods=17_520, freq="30min", tz=None if zone is None else "UTC")
+    wall = times if zone is None else times.tz_convert(zone).tz_localize(None)
+    there = np.random.default_rng(1).random(len(times)) < 0.6
+    there[[0, -1]] = True
+    hours = np.convolve(np.diff(wall) != np.timedelta64(30, "m"), np.ones(9))[: len(times)] > 0
+    there[hours] = True  # but around the clock's being set
+    there[np.flatnonzero(hours) - 8] = True
+    table = pd.DataFrame({"t": wall, "y": np.arange(17_520.0)})[there].reset_index(drop=True)
+    data = SeriesData(table, target_column="y", time_column="t", missing="mask", horizon=4, context=8, season=48)
+    if zone is None:
+        assert len(data.series) == 17_520
+        assert data.series[there].tolist() == np.flatnonzero(there).tolist()
+    else:
+        assert abs(len(data.series) - 17_520) <= 2  # an hour may count as missing, where another Sunday's night does
