@@ -42,6 +42,8 @@ def draw_forecasts(shown: Sequence[ShownForecast], levels: Sequence[float], path
     Raises:
         OSError: it cannot be written.
     """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     from rnnzoo.training.curve import new_figure, save
 
     median = list(levels).index(0.5)
@@ -59,5 +61,9 @@ def draw_forecasts(shown: Sequence[ShownForecast], levels: Sequence[float], path
         ax.set_title(one.title.replace("$", r"\$"), fontsize=9, loc="left")
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
+        ax.margins(y=0.15)  # room for the legend
+        if isinstance(locator := ax.xaxis.get_major_locator(), AutoDateLocator):
+            ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # whole dates beside one another overlap
+            ax.xaxis.get_offset_text().set_fontsize(8)
     axes[0].legend(frameon=False, fontsize=8, loc="upper left", ncols=4)
     save(figure, path)
