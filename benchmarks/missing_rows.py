@@ -53,8 +53,13 @@ def main() -> None:
     print(f"| rows removed | {' | '.join(f'`{cell}`, `missing: {how}`' for cell, how in WAYS.items())} |")
     print(f"| --- |{' --- |' * len(WAYS)}")
     for share, errors in found.items():
-        cells = [f"{statistics.mean(own):.3f} ({min(own):.3f} to {max(own):.3f})" for own in errors.values()]
+        cells = [f"{statistics.mean(own):.3f}{spread(own)}" for own in errors.values()]
         print(f"| {share:.0%} | {' | '.join(cells)} |")
+
+
+def spread(errors: list[float]) -> str:
+    """The least and the largest, where there are several."""
+    return f" ({min(errors):.3f} to {max(errors):.3f})" if len(errors) > 1 else ""
 
 
 def trained(
