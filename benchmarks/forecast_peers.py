@@ -54,6 +54,21 @@ SETS: dict[str, tuple[str, dict[str, int], dict[str, tuple[dict[str, Any], int]]
             "SeasonalNaive": ({"season_length": 12}, 1),
             "AutoETS": ({"season_length": 12}, 1),
             "MSTL": ({"season_length": 12}, 1),
+            # last year's value and the last yearly change
+            "ARIMA(0,1,0)(0,1,0)": (
+                {"class": "ARIMA", "order": [0, 1, 0], "season_length": 12, "seasonal_order": [0, 1, 0]},
+                1,
+            ),
+            "ARIMA(0,1,1)(0,1,1) of logarithms": (
+                {
+                    "class": "ARIMA",
+                    "order": [0, 1, 1],
+                    "season_length": 12,
+                    "seasonal_order": [0, 1, 1],
+                    "logarithms": True,
+                },
+                1,
+            ),
         },
     ),
 }

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 PACKAGES = ("neuralforecast", "statsforecast", "torch", "pytorch-lightning", "pandas", "numpy")
@@ -58,11 +59,14 @@ def statistical(request: dict[str, Any], series: pd.DataFrame) -> tuple[pd.DataF
     from statsforecast import StatsForecast
     from statsforecast import models as known
 
-    name, settings = request["model"], dict(request["settings"])
+    settings = dict(request["settings"])
+    name, logarithms = settings.pop("class", request["model"]), settings.pop("logarithms", False)
     if name == "MSTL":
         settings["trend_forecaster"] = known.AutoETS(model="ZZN")
     low, _, high = request["quantiles"]
     level = round(100 * (high - low))
+    if logarithms:
+        series = series.assign(y=np.log(series["y"]))
     begun = time.perf_counter()
     made = StatsForecast(models=[getattr(known, name)(**settings)], freq=request["frequency"]).cross_validation(
         h=request["horizon"],
@@ -72,7 +76,10 @@ def statistical(request: dict[str, Any], series: pd.DataFrame) -> tuple[pd.DataF
         level=[level],
     )
     took = {"seconds": time.perf_counter() - begun}
-    return made, [f"{name}-lo-{level}", name, f"{name}-hi-{level}"], took
+    columns = [f"{name}-lo-{level}", name, f"{name}-hi-{level}"]
+    if logarithms:  # quantiles of the values are those of their logarithms, taken back
+        made = made.assign(**{column: np.exp(made[column]) for column in columns})
+    return made, columns, took
 
 
 def main() -> None:

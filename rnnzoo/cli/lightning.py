@@ -283,7 +283,8 @@ class ZooCLI(LightningCLI):
         """Takes away the folder of a run that has not made a step."""
         logger = self.trainer.logger
         # a RunLogger's folder is this run's alone; any other may hold somebody's files
-        if isinstance(logger, RunLogger) and self.trainer.is_global_zero and not self.trainer.global_step:
+        begun = self.trainer.global_step or not self.trainer.is_global_zero
+        if isinstance(logger, RunLogger) and logger.has_folder and not begun:
             leave_nothing(Path(logger.log_dir))
 
     def before_fit(self) -> None:

@@ -18,6 +18,11 @@ class RunLogger(CSVLogger):
 
     _since: float | None = None
 
+    @property
+    def has_folder(self) -> bool:
+        """Whether its folder was made; to ask for `log_dir` makes it."""
+        return self._version is not None
+
     def start_clock(self) -> None:
         """Counts the `seconds` of the rows from now: `RunRecord` calls it when training starts."""
         self._since = time.perf_counter()
