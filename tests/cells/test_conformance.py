@@ -8,15 +8,33 @@ from rnnzoo import RNN
 from rnnzoo.cells import create, list_cells
 from rnnzoo.testing import check_cell
 
-SETTINGS = [(name, settings) for name, oracle in ORACLES.items() for settings in oracle.settings]
+FIRST = [(name, oracle.settings[0]) for name, oracle in ORACLES.items()]
+FURTHER = [(name, settings) for name, oracle in ORACLES.items() for settings in oracle.settings[1:]]
+# every third; the others take minutes, and are slow tests
+WITHOUT_BIASES = [pytest.param(name, marks=[pytest.mark.slow] if k % 3 else []) for k, name in enumerate(list_cells())]
 
 
-@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=lambda v: v if isinstance(v, str) else str(v or ""))
+def shown(value):
+    return value if isinstance(value, str) else str(value or "")
+
+
+@pytest.mark.parametrize(("name", "settings"), FIRST, ids=shown)
 def test_a_registered_cell_passes_every_check(name, settings):
     check_cell(create(name, 3, 5, **settings), inputs=ORACLES[name].inputs)
 
 
-@pytest.mark.parametrize("name", list_cells())
+@pytest.mark.parametrize(("name", "settings"), FURTHER, ids=shown)
+def test_a_cell_of_other_settings_passes_every_quick_check(name, settings):
+    check_cell(create(name, 3, 5, **settings), inputs=ORACLES[name].inputs, slow=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "settings"), FURTHER, ids=shown)
+def test_a_cell_of_other_settings_passes_every_check(name, settings):
+    check_cell(create(name, 3, 5, **settings), inputs=ORACLES[name].inputs)
+
+
+@pytest.mark.parametrize("name", WITHOUT_BIASES)
 def test_a_registered_cell_without_biases_passes_every_quick_check(name):
     check_cell(create(name, 3, 2, bias=False), inputs=ORACLES[name].inputs, slow=False)
 

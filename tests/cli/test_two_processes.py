@@ -96,6 +96,7 @@ def test_where_shares_are_uneven_two_processes_end_with_the_weights_and_losses_o
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
+@pytest.mark.slow  # the next one does the same with a forecaster
 def test_predictions_of_two_processes_are_those_of_one(tmp_path, lm_run, text_file, zoo):
     given = [*TINY_LM, f"--data.dataset={text_file}", f"--ckpt_path={lm_run.checkpoint}"]
     assert shell("predict", *given, *TWO, "--predictions.path=two.parquet", cwd=tmp_path).status == 0
