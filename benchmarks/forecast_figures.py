@@ -21,14 +21,14 @@ def scales(series: pd.DataFrame, season: int, held_out: int) -> pd.Series:
     Raises:
         ValueError: it is no number above 0.
     """
-    found = {}
+    units = {}
     for name, own in series.groupby("unique_id", sort=False)["y"]:
         y = own.to_numpy(dtype=np.float64)[: len(own) - held_out]
-        found[name] = float(np.abs(y[season:] - y[:-season]).mean())
-    made = pd.Series(found)
-    if not (made > 0).all():
-        raise ValueError(f"series {made.index[~(made > 0)][0]!r} has no scale: {made[~(made > 0)].iloc[0]}")
-    return made
+        units[name] = float(np.abs(y[season:] - y[:-season]).mean())
+    scale = pd.Series(units)
+    if not (scale > 0).all():
+        raise ValueError(f"series {scale.index[~(scale > 0)][0]!r} has no scale: {scale[~(scale > 0)].iloc[0]}")
+    return scale
 
 
 def figures(
@@ -44,19 +44,19 @@ def figures(
     """
     places = series.assign(place=series.groupby("unique_id").cumcount())[["unique_id", "place", "y"]]
     names = [f"q{q:g}" for q in quantiles]
-    known = forecasts.merge(places, how="left", on=["unique_id", "place"], validate="many_to_one")
-    if (wrong := known[["y", *names]].isna().any(axis=1)).any():
-        raise ValueError(f"no value or no forecast at {known[wrong].iloc[0].to_dict()}")
-    y, made = known["y"].to_numpy(dtype=np.float64), known[names].to_numpy(dtype=np.float64)
-    unit = known["unique_id"].map(scale).to_numpy(dtype=np.float64)
+    steps = forecasts.merge(places, how="left", on=["unique_id", "place"], validate="many_to_one")
+    if (wrong := steps[["y", *names]].isna().any(axis=1)).any():
+        raise ValueError(f"no value or no forecast at {steps[wrong].iloc[0].to_dict()}")
+    y, made = steps["y"].to_numpy(dtype=np.float64), steps[names].to_numpy(dtype=np.float64)
+    unit = steps["unique_id"].map(scale).to_numpy(dtype=np.float64)
     q, errors = np.asarray(quantiles), y[:, None] - made
-    found = {
+    each = {
         "MASE": np.abs(errors[:, list(quantiles).index(0.5)]) / unit,
         "CRPS": 2 * np.maximum(q * errors, (q - 1) * errors).mean(1) / unit,
         "coverage": (made[:, 0] <= y) & (y <= made[:, -1]),
         "width": (made[:, -1] - made[:, 0]) / unit,
     }
-    return {name: float(values.mean()) for name, values in found.items()}
+    return {name: float(values.mean()) for name, values in each.items()}
 
 
 def check_windows(
@@ -68,19 +68,20 @@ def check_windows(
         ValueError: they are others.
     """
     lengths = series.groupby("unique_id").size()
-    wanted = {
+    steps_asked = {
         (name, start - 1, start + ahead)
         for name, length in lengths.items()
         for start in range(length - held_out, length - horizon + 1, step)
         for ahead in range(horizon)
     }
-    there = list(zip(forecasts["unique_id"], forecasts["cutoff"], forecasts["place"], strict=True))
-    if len(there) != len(wanted) or set(there) != wanted:
-        some = sorted(wanted.symmetric_difference(there))[:3]
+    forecast_steps = list(zip(forecasts["unique_id"], forecasts["cutoff"], forecasts["place"], strict=True))
+    if len(forecast_steps) != len(steps_asked) or set(forecast_steps) != steps_asked:
+        some = sorted(steps_asked.symmetric_difference(forecast_steps))[:3]
         raise ValueError(
-            f"{what} has {len(there):,} steps ahead where {len(wanted):,} are asked for; not in both: {some}"
+            f"{what} has {len(forecast_steps):,} steps ahead where {len(steps_asked):,} are asked for; not in both:"
+            f" {some}"
         )
-    return len(wanted) // horizon
+    return len(steps_asked) // horizon
 
 
 def table(content: dict[str, Any]) -> str:

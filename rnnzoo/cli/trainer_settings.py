@@ -4,6 +4,7 @@ import inspect
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -182,3 +183,5 @@ def leave_nothing(folder: Path) -> None:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
+        with suppress(OSError):  # there are other runs of its name
+            folder.parent.rmdir()

@@ -1,7 +1,8 @@
 """A data set's rows, each a step of a series, as a panel: sorted, checked, and with what is missing treated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -156,8 +157,9 @@ def read_panel(
     past, panel.past = _features(rows, columns.past, "past", what, learned, order)
     static, panel.static = _static_features(rows, columns.static, panel, what, learned, order)
     made = {**known, **past, **static}
-    if times is not None:
-        places = _places_on_grid(panel, times, missing, f"time_column={columns.time!r} of {what}", order)
+    if times is not None and columns.time is not None:
+        column = f"time_column={columns.time!r} of {what}"
+        places = _places_on_grid(panel, times, missing, column, order, partial(_offsets, rows, columns.time))
         del times
         if places is not None:
             part = _put_on_grid(panel, places, part)
@@ -307,7 +309,22 @@ def _static_features(
     return covariates, np.concatenate(features, 1)
 
 
-def _places_on_grid(panel: Panel, times: Any, missing: str, what: str, order: np.ndarray | None) -> np.ndarray | None:
+def _offsets(rows: "Dataset", column: str) -> str:
+    """What to say of times that are texts with several offsets from UTC, which may be why they have no frequency."""
+    import pyarrow.compute as pc
+
+    if str(getattr(rows.features[column], "dtype", "")) not in ("string", "large_string"):
+        return ""
+    found = pc.extract_regex(rows.with_format("arrow")[column], r"(?P<offset>[+-]\d\d:?\d\d)$")
+    offsets = sorted(one for one in pc.unique(pc.struct_field(found, 0)).to_pylist() if one)
+    if len(offsets) < 2:
+        return ""
+    return f"; its times have the offsets {', '.join(offsets)}, by which they were taken to UTC: give them without any"
+
+
+def _places_on_grid(
+    panel: Panel, times: Any, missing: str, what: str, order: np.ndarray | None, offsets: Callable[[], str]
+) -> np.ndarray | None:
     """Of each row, how many steps it lies behind the first of its series; None where no step is missing."""
     starts = panel.starts[:-1]
     grid = grid_of(times, starts)
@@ -322,12 +339,12 @@ def _places_on_grid(panel: Panel, times: Any, missing: str, what: str, order: np
     if grid.uneven:
         raise RnnZooError(
             f"{what} has no frequency: {grid.uneven:,} of {len(times):,} steps are no multiple of {grid.frequency},"
-            f" {where}; without a time_column all rows count as equally far apart"
+            f" {where}; without a time_column all rows count as equally far apart{offsets()}"
         )
     if missing == "raise":
         raise RnnZooError(
             f"{what} lacks {grid.missing:,} of {len(times) + grid.missing:,} rows at steps of {grid.frequency},"
-            f" {where}: fill them in, or say missing=mask, forward_fill or interpolate"
+            f" {where}: fill them in, or say missing=mask, forward_fill or interpolate{offsets()}"
         )
     return places_in(times, starts, grid.frequency)
 

@@ -378,10 +378,12 @@ class SeriesData(ExampleData):
                 f"{shown(self.dataset)} has no {what} with context={self.context} + season={self.season} steps"
                 " before it"
             )
-        asked = np.ones(len(panel), np.int64)
-        origins = Origins(series, first, stop)
+        return self._windows(Origins(series, first, stop), self.horizon, np.ones(len(panel), np.int64))
+
+    def _windows(self, origins: Origins, horizon: int, asked: np.ndarray | None = None) -> Windows:
         units = None if self.scaler == "seasonal" else self.units
-        return Windows(panel, past, self.horizon, origins, self.scales, self.calendar, self.timezone, asked, units)
+        past = self.context + self.season
+        return Windows(self.panel, past, horizon, origins, self.scales, self.calendar, self.timezone, asked, units)
 
     def read(self, part: str, training: bool) -> Windows:
         if part in ONE_STEP:
@@ -429,9 +431,7 @@ class SeriesData(ExampleData):
                 f" {panel.name(which)} the first, of {lengths[which]:,} values: too few for context={self.context} +"
                 f" season={self.season} before horizon={self.horizon}"
             )
-        origins = Origins(np.arange(len(panel)), begin, stop, stride)
-        units = None if self.scaler == "seasonal" else self.units
-        return Windows(panel, past, horizon, origins, self.scales, self.calendar, self.timezone, asked, units)
+        return self._windows(Origins(np.arange(len(panel)), begin, stop, stride), horizon, asked)
 
     def _refuse(self, part: str, past: int) -> None:
         lengths = self.panel.lengths

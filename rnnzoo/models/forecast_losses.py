@@ -20,6 +20,7 @@ class ForecastLoss:
     """
 
     certain = False  # whether every quantile is the same
+    counts = False  # whether values must be 0, 1, 2 and so on
 
     def __init__(self, quantiles: Sequence[float]) -> None:
         self._quantiles = list(quantiles)

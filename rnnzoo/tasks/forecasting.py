@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from rnnzoo.cells.contract import at_least_one
+from rnnzoo.data.panel import Panel
+from rnnzoo.data.pieces import pieces
 from rnnzoo.data.scalers import Scaler, check_scaler
 from rnnzoo.data.series import SeriesData
 from rnnzoo.data.windows import Window
@@ -78,7 +80,7 @@ class Forecaster(Task):
         horizon: int | None = None,
         season: int | None = None,
         level: int = 48,
-        lags: list[int] = [],  # noqa: B006
+        lags: list[int] = [],  # noqa: B006  # never changed; a list is what YAML gives
         quantiles: list[float] = [0.1, 0.5, 0.9],  # noqa: B006  # never changed; a list is what YAML gives
         loss: str = "quantile",
         decoder: Literal["direct", "recurrent", "autoregressive"] | None = None,
@@ -237,6 +239,12 @@ class Forecaster(Task):
         if batch.scale is None:
             return batch.past.new_full((len(batch.past), 1), self.scale)
         return batch.scale[:, None]
+
+    def on_fit_start(self) -> None:
+        """Refuses a series of what is no count, where the loss is for counts, also where no window forecasts it."""
+        panel = getattr(getattr(self.trainer, "datamodule", None), "panel", None)
+        if self.loss.counts and panel is not None:
+            check_counts(panel)
 
     def on_validation_epoch_start(self) -> None:
         self.calibrator.reset()
@@ -406,6 +414,20 @@ class Forecaster(Task):
 
 
 _DECODERS = ("direct", "recurrent", "autoregressive")
+
+
+def check_counts(panel: Panel) -> None:
+    """Raises RnnZooError for the first value of a panel that is no count."""
+    for rows in pieces(len(panel.values)):
+        values = panel.values[rows]
+        wrong = np.flatnonzero((values < 0) | ((values != values.round()) & ~np.isnan(values)))
+        if len(wrong):
+            place = rows.start + int(wrong[0])
+            k = int(np.searchsorted(panel.starts, place, side="right")) - 1
+            raise RnnZooError(
+                f"loss='poisson' and 'negative_binomial' are for counts, 0, 1, 2 and so on, but step"
+                f" {place - panel.starts[k]:,} of {panel.name(k)} (the first is step 0) is {panel.values[place]:g}"
+            )
 
 
 def _check_windows(batch: Any) -> None:

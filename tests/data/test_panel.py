@@ -236,6 +236,13 @@ def changed(where: Any, column: str, value: Any) -> pd.DataFrame:
             {},
             r"has 2024-01-13 .* twice of series 's1', in rows 69 and 70 ",
         ),
+        (
+            frame().assign(
+                day=lambda rows: [f"{day}T00:00:00+0{1 + k % 2}:00" for k, day in enumerate(frame()["day"].dt.date)]
+            ),
+            {},
+            r"has no frequency: .*; its times have the offsets \+01:00, \+02:00, by which they were taken to UTC",
+        ),
         (frame(), {"id_column": None}, r"twice, in rows .*; if the rows are of several series, say which by id_column"),
         (frame(), {"id_column": "store"}, r"^id_column='store' is not in <DataFrame>.* it has shop, day, sold"),
         (frame(), {"known": ["prise"]}, r"^known='prise' is not in <DataFrame>; did you mean 'price'\?"),

@@ -245,6 +245,16 @@ def test_what_is_missing_is_filled_by_the_season_before_and_else_by_the_last():
     assert since(there)[..., 0].tolist() == [[1, 1, 2, 1, 1, 1, 2, 3], [1, 2, 3, 1, 2, 3, 4, 5]]
 
 
+@pytest.mark.parametrize(("value", "shown"), [(-3.0, "-3"), (2.5, "2.5")])
+def test_what_is_no_count_is_named_where_no_window_forecasts_it_too(value, shown):
+    table = frame()
+    table["sold"] = table["sold"].abs().round()
+    trained(table, loss="poisson")
+    table.loc[72, "sold"] = value  # in the past of the first window of the second series
+    with pytest.raises(RnnZooError, match=rf"but step 2 of series 's1' \(the first is step 0\) is {shown}$"):
+        trained(table, loss="poisson")
+
+
 def test_logarithms_are_of_values_above_zero():
     table = frame()
     model, data = trained(table, transform="log")
