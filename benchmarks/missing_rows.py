@@ -12,6 +12,7 @@ week before in the whole training part.
 import argparse
 import statistics
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,18 @@ def trained(
     settings = {**config["data"]["init_args"], "dataset": rows.reset_index(drop=True), "missing": missing}
     data = SeriesData(**settings, target_column="demand", time_column="time", season=season)
     model = Forecaster(data.description, **{**config["model"]["init_args"], "cell": cell})
-    best = ModelCheckpoint(monitor="val_loss", save_weights_only=True)
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[best],
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-    )
-    trainer.fit(model, data)
-    batches = trainer.predict(model, data.test_dataloader(), ckpt_path="best", weights_only=False)
+    with tempfile.TemporaryDirectory() as folder:
+        best = ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            callbacks=[best],
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+        )
+        trainer.fit(model, data)
+        batches = trainer.predict(model, data.test_dataloader(), ckpt_path="best", weights_only=False)
     assert batches is not None
     truth, part = whole["demand"].to_numpy(), data.parts["train"]
     assert len(truth) == len(data.series)
