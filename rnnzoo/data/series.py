@@ -424,10 +424,13 @@ class SeriesData(ExampleData):
         long = (stop > begin) & (stop > first)
         if not long.any():
             self._refuse(part, past)
-        if (short := ~long & wanted).any() and not training:
+        # for training a part of a series may be too short, the whole of it is worth a word
+        short = lengths < past + horizon if training else ~long & wanted
+        if short.any():
+            where = "" if training else f" for {part}"
             which = int(np.flatnonzero(short)[0])
             rank_zero_warn(
-                f"{short.sum():,} of {len(panel):,} series of {shown(self.dataset)} have no window for {part},"
+                f"{short.sum():,} of {len(panel):,} series of {shown(self.dataset)} have no window{where},"
                 f" {panel.name(which)} the first, of {lengths[which]:,} values: too few for context={self.context} +"
                 f" season={self.season} before horizon={self.horizon}"
             )

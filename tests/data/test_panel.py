@@ -292,6 +292,16 @@ def test_a_series_that_is_too_short_is_left_out_with_a_word() -> None:
         assert {int(w["series"]) for w in windows(data, "test")} == {0, 2}
 
 
+def test_a_series_of_one_row_is_left_out_of_the_training_with_a_word() -> None:
+    alone = pd.concat([frame(), frame().iloc[:1].assign(shop="lone")], ignore_index=True)
+    data = SeriesData(alone, **LONG)
+    with pytest.warns(
+        UserWarning, match=r"1 of 4 series of <DataFrame> have no window, series 'lone' the first, of 1 values: too few"
+    ):
+        series = torch.cat([batch.series for batch in data.train_dataloader()])
+    assert sorted({data.panel.ids[k] for k in series.tolist()}) == ["s0", "s1", "s2"]
+
+
 def test_rows_in_the_wrong_order_are_not_mistaken_for_a_clock_set_back() -> None:
     hours = [datetime.datetime(2024, 6, 1) + datetime.timedelta(hours=k) for k in range(200)]
     table = pd.DataFrame({"t": hours, "y": np.arange(200.0) ** 1.5})
