@@ -64,8 +64,15 @@ def test_the_call_of_the_readme_with_gradients(training):
         torch.testing.assert_close(y, to_torch(rnn)(x)[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("learns_x", [False, True])
+@pytest.mark.parametrize(
+    ("bidirectional", "learns_x"),
+    [
+        (False, True),
+        (True, False),
+        pytest.param(False, False, marks=pytest.mark.slow),  # each compiles for seconds
+        pytest.param(True, True, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("module", [nn.LSTM, nn.GRU, nn.RNN])
 def test_without_a_c_compiler_it_trains_too(module, learns_x, bidirectional, without_compiler):
     module = module(4, 5, 2, bidirectional=bidirectional)

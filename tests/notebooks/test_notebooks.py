@@ -10,6 +10,8 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# slow: their quick settings take a minute each, most of it for kernels that other tests compile
+COMPILING = ("lstm_and_gru", "your_own_cell")
 named = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
 
@@ -27,8 +29,7 @@ def test_there_are_notebooks():
 
 @pytest.mark.parametrize(
     "path",
-    # slow: its quick setting takes a minute, most of it for kernels that other tests compile
-    [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem == "lstm_and_gru" else []) for p in NOTEBOOKS],
+    [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in COMPILING else []) for p in NOTEBOOKS],
 )
 def test_a_notebook_runs_in_the_quick_setting(path, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_NOTEBOOK", "quick")
