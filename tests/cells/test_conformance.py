@@ -13,7 +13,8 @@ FURTHER = [(name, settings) for name, oracle in ORACLES.items() for settings in 
 # every third; the others take minutes, and are slow tests
 WITHOUT_BIASES = [pytest.param(name, marks=[pytest.mark.slow] if k % 3 else []) for k, name in enumerate(list_cells())]
 QUICK_FURTHER = [  # every second, for the same reason; a cell's values with each of its settings are its oracle's tests
-    pytest.param(name, settings, marks=[pytest.mark.slow] if k % 2 else []) for k, (name, settings) in enumerate(FURTHER)
+    pytest.param(name, settings, marks=[pytest.mark.slow] if k % 2 else [])
+    for k, (name, settings) in enumerate(FURTHER)
 ]
 
 
