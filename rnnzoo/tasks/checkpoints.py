@@ -6,21 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.version import InvalidVersion, Version
 
+from rnnzoo import __version__
 from rnnzoo.description import Description, described, of_hyper_parameters
 from rnnzoo.errors import RnnZooError
+from rnnzoo.training.checkpoint_files import damage, newest_whole
 
 
 def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str, Any]:
     """The content of a checkpoint that a run of ours wrote, on the CPU; settings by today's names.
 
     Raises:
-        RnnZooError: there is no such file, it is truncated, or it is no checkpoint of rnnzoo.
+        RnnZooError: there is no such file, it is damaged, or it is no checkpoint of rnnzoo, or a later version's.
     """
     path = Path(path)
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise RnnZooError(f"{argument} {str(path)!r} {what}; a run keeps its checkpoints in <run>/checkpoints/*.ckpt")
+    if reason := damage(path):
+        whole = newest_whole(path.parent)[0]
+        beside = f"; {whole.name} beside it is whole" if whole is not None else ""
+        raise RnnZooError(f"{argument} {str(path)!r} is damaged: {reason}{beside}")
     try:
         with torch.serialization.safe_globals([Description]):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -29,8 +36,23 @@ def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str,
         raise RnnZooError(f"{argument} {str(path)!r} cannot be read: truncated, or no checkpoint ({reason})") from error
     if not isinstance(content, dict) or "rnnzoo" not in content:
         raise RnnZooError(f"{argument} {str(path)!r} is no checkpoint of rnnzoo")
+    check_version(content["rnnzoo"].get("version"), f"{argument} {str(path)!r}")
     content["hyper_parameters"] = _todays(content.get("hyper_parameters", {}))
     return content
+
+
+def check_version(version: Any, what: str) -> None:
+    """Raises RnnZooError for what a later version than this one wrote."""
+    if version is None:  # of the first checkpoints
+        return
+    try:
+        later = Version(version) > Version(__version__)
+    except (InvalidVersion, TypeError):
+        raise RnnZooError(f"{what} says that it is of version {version!r}, which is no version") from None
+    if later:
+        raise RnnZooError(
+            f"{what} was written by rnnzoo {version}, and this is {__version__}: install {version} or later"
+        )
 
 
 def _todays(saved: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def test_a_task_that_was_loaded_computes_the_same(language_model):
         (lambda path: path.unlink(), "does not exist"),
         (lambda path: (path.unlink(), path.mkdir()), "is a folder, not a file"),
         (lambda path: path.write_bytes(b""), "cannot be read: truncated, or no checkpoint"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "cannot be read: truncated, or no checkpoint"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-100]),
+            "is damaged: it is truncated, or was changed at its end",
+        ),
         (lambda path: path.write_text("a text"), "cannot be read: truncated, or no checkpoint"),
         (lambda path: torch.save([1, 2], path), "is no checkpoint of rnnzoo"),
         (lambda path: torch.save({"state_dict": {}, "hyper_parameters": {}}, path), "is no checkpoint of rnnzoo"),
