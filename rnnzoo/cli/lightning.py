@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from rnnzoo.cache import written_aside
 from rnnzoo.cli.agreement import check_monitors, check_pair, check_tokenizer, check_trainer
 from rnnzoo.cli.arguments import (
     configs_first,
@@ -37,6 +39,15 @@ from rnnzoo.cli.arguments import (
 )
 from rnnzoo.cli.classes import import_class, import_known, with_import_paths
 from rnnzoo.cli.from_checkpoint import RunSettings, bring_data
+from rnnzoo.cli.resume import (
+    Resumed,
+    find,
+    limits_of,
+    settings_digest,
+    tell_other_processes,
+    with_config_of,
+    without_resume,
+)
 from rnnzoo.cli.settings import MODE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
@@ -45,6 +56,7 @@ from rnnzoo.cli.trainer_settings import (
     leave_nothing,
     leave_whole_lines,
     missing_devices,
+    runs_of,
     strip,
     use_devices_here,
     without_effect,
@@ -58,29 +70,59 @@ from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
+from rnnzoo.training.exact_resume import rows_of
 from rnnzoo.training.loggers import HELP as LOGGER_HELP
 from rnnzoo.training.loggers import LogBeside, chosen
-from rnnzoo.training.messages import farewell, one_line, relative, say, warn
+from rnnzoo.training.messages import one_line, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.run_folder import RunLogger
-from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
+from rnnzoo.training.run_record import RunRecord
+from rnnzoo.training.stopping import (
+    StopBetweenSteps,
+    Stopped,
+    farewell,
+    last_checkpoint,
+    no_interruption_lost,
+    where_it_stands,
+)
 from rnnzoo.training.trainer import DEFAULTS, fitting_callbacks, write_whole_files
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes a run's config into the run's own folder; Lightning's would write it over a user's where there is none."""
+    """Writes a run's config into the run's own folder; Lightning's would write it over a user's where there is none.
+
+    Args:
+        args, kwargs: Lightning's.
+        given: of a run that goes on its settings, in YAML, without what its checkpoint brings along.
+    """
+
+    def __init__(self, *args: Any, given: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.given = given
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if trainer.loggers and isinstance(trainer.loggers[0], CSVLogger | TensorBoardLogger):
+        if not trainer.loggers or not isinstance(trainer.loggers[0], CSVLogger | TensorBoardLogger):
+            return
+        if self.given is None:
             super().setup(trainer, pl_module, stage)
+            return
+        folder = trainer.log_dir  # the processes tell it each other: each of them must ask
+        if trainer.is_global_zero and folder:
+            with written_aside(Path(folder) / self.config_filename) as made:
+                made.write_text(self.given, encoding="utf-8")
 
 
 class ZooCLI(LightningCLI):
     """LightningCLI for the tasks and data modules of rnnzoo, and for a user's own."""
 
     def __init__(self, command: str, given: list[str]):
-        self.command, self.given = command, given
+        self.command = command
+        self.resumed: Resumed | None = None
+        given, self.resume = without_resume(given) if command == "fit" else (given, None)
+        if self.resume:
+            given = with_config_of(given, self.resume)
+        self.given = given
         args = with_own_config(given)
         self.own_config = args is not given
         args, self.pretrained = without_pretrained(args)
@@ -119,10 +161,13 @@ class ZooCLI(LightningCLI):
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")  # stands in a run's config, for every command
 
     def _parse_ckpt_path(self) -> None:
         """Takes from a checkpoint what belongs to its weights; Lightning's own lets it override the command line."""
         config = self.config[self.config.subcommand]
+        if self.command == "fit":
+            self._go_on(config)
         model = config.get("model")
         settings = model.get("init_args", {}) if model else {}
         if self.pretrained is not None and "pretrained" in settings:
@@ -160,6 +205,19 @@ class ZooCLI(LightningCLI):
         fixed = target in own if resumed else init.get("vocabulary") or {"tokenizer", "pretrained"} & own
         if target in init and not fixed:
             init[target] = str(path)
+
+    def _go_on(self, config: Any) -> None:
+        """Finds the checkpoint that ``--resume`` goes on from."""
+        dumped = self._parser("fit").dump(config, skip_unset=False, skip_validation=True)
+        self.settings, self.limits = settings_digest(dumped), limits_of(config.trainer)
+        self.given_config = dumped
+        if self.resume is None:
+            return
+        self.resumed = find(self.resume, config.trainer, runs_of(config.trainer, self.given), self.settings)
+        tell_other_processes(self.given, self.resumed)
+        if self.resumed is not None:
+            config.ckpt_path = str(self.resumed.checkpoint)
+            self.save_config_kwargs["given"] = dumped
 
     def _take_settings(self, content: dict[str, Any], settings: Any, typed: set[str], path: str, argument: str) -> None:
         """Takes from a checkpoint the settings of the model that belong to its weights."""
@@ -247,14 +305,17 @@ class ZooCLI(LightningCLI):
         own = [*callbacks, *(config.get("callbacks") or [])]
         shows = not bare and config.get("enable_progress_bar") is not False
         keeps = not bare and config.get("enable_checkpointing") is not False
+        last = next((c for c in callbacks if isinstance(c, LastCheckpoint)), None)  # its settings are given
+        callbacks = [c for c in callbacks if c is not last]
         if self.command == "fit":
             callbacks = [*callbacks, StopBetweenSteps()]
             if keeps:
                 self._dump_config()
-                callbacks.append(RunSettings(self.config_dump["model"], self.config_dump["data"]))
+                kept = self.config_dump if self.resumed is None else yaml.safe_load(self.given_config)
+                callbacks.append(RunSettings(kept["model"], kept["data"]))
             if not bare:
                 callbacks += [LogBeside(self.loggers)] if self.loggers else []
-                callbacks += fitting_callbacks(own, shows=shows, keeps=keeps)
+                callbacks += fitting_callbacks(own, shows=shows, keeps=keeps, last=last)
         elif shows and not any(isinstance(c, ProgressBar) for c in own):
             callbacks = [*callbacks, progress_bar()]
         try:
@@ -288,6 +349,11 @@ class ZooCLI(LightningCLI):
             leave_nothing(Path(logger.log_dir))
 
     def before_fit(self) -> None:
+        for record in self._records():
+            record.about = {"settings": self.settings, "limits": self.limits}
+        if self.resumed is not None and isinstance(self.trainer.logger, RunLogger):
+            rows = rows_of(read_checkpoint(self.resumed.checkpoint))
+            self.trainer.logger.go_on(self.resumed.folder, rows)
         # what a run cannot do is known before it leaves anything on the disk
         check_monitors(self.trainer.callbacks, self.model)  # type: ignore[attr-defined]  # set by a connector
         if not isinstance(self.model, Task):
@@ -311,6 +377,15 @@ class ZooCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""
+        self._conclude()
+        for record in self._records():
+            record.add(self.trainer, tested=True)
+
+    def _records(self) -> list[RunRecord]:
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        return [callback for callback in callbacks if isinstance(callback, RunRecord)]
+
+    def _conclude(self) -> None:
         trainer = self.trainer
         if trainer.interrupted:
             return

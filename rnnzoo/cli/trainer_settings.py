@@ -79,6 +79,18 @@ def write_under_root(trainer: Namespace, given: list[str]) -> None:
             settings.save_dir = str(Path(root) / settings.save_dir)
 
 
+def runs_of(trainer: Namespace, given: list[str]) -> Path | None:
+    """Where the runs of a config lie, side by side; None where its logger keeps none in folders."""
+    root, logger = trainer.get("default_root_dir"), trainer.get("logger")
+    settings = logger.get("init_args") if isinstance(logger, Namespace) else None
+    if not settings or not settings.get("save_dir") or not settings.get("name"):
+        return None
+    folder = Path(settings.save_dir)
+    if root and not any("save_dir" in argument for argument in given) and not folder.is_relative_to(root):
+        folder = Path(root) / folder
+    return folder / settings.name
+
+
 def leave_no_run(trainer: Namespace) -> None:
     """Evaluation writes no run folder."""
     trainer.logger, trainer.enable_checkpointing = False, False
@@ -133,6 +145,7 @@ def without_effect(command: str, config: Namespace, given: list[str]) -> list[st
             lines.append(f"{names} have no effect: optimizer {optimizer.class_path.rpartition('.')[2]} is given")
         return lines
     idle = [f"--{group}.{n}" for group, names in _TRAINING.items() for n in names if n in typed_settings(given, group)]
+    idle += [f"--checkpoint.{name}" for name in sorted(typed_settings(given, "checkpoint"))]
     idle += [
         f"--{name}" for name in ("optimizer", "lr_scheduler", "logger") if any(a.startswith(f"--{name}") for a in given)
     ]

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from rnnzoo.data.position import next_position, own_generator
 from rnnzoo.data.sharing import BegunWhenRead, as_it_is, processes, share
 from rnnzoo.errors import RnnZooError
 
@@ -73,11 +74,11 @@ class Bucketed(Sampler[Draw]):
         return self._count
 
     def __iter__(self) -> Iterator[Draw]:
-        epoch = getattr(self.trainer, "current_epoch", self.epoch)
+        epoch, skip = next_position(self.trainer, self.epoch)
         order = np.random.default_rng([self.seed, epoch])
-        for pool in order.permutation(self._pools):
-            for batch in self._batches(self._members(pool), order):
-                yield Draw(batch[self.rank :: self.world_size].tolist(), epoch)
+        pools = (self._batches(self._members(pool), order) for pool in order.permutation(self._pools))
+        for batch in islice(chain.from_iterable(pools), skip, None):
+            yield Draw(batch[self.rank :: self.world_size].tolist(), epoch)
 
     def _members(self, pool: int) -> np.ndarray:
         """The rows of a pool."""
@@ -210,4 +211,10 @@ def by_length(
     if len(lengths) < world_size:
         raise RnnZooError(f"{world_size} processes are more than the {len(lengths)} {what}: use fewer")
     batches = ByLength(examples, lengths, own, tokens and -(-tokens // world_size), world_size, rank)
-    return DataLoader(batches, batch_size=None, num_workers=num_workers, persistent_workers=num_workers > 0)
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        generator=own_generator(),
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from rnnzoo.data.position import next_position, own_generator
 from rnnzoo.errors import RnnZooError
 
 BLANK = -1  # the place of no example
@@ -80,12 +81,11 @@ class Shuffled(Sampler[int]):
         return own + (self.rank >= self.count % self.batch_size > 0)
 
     def __iter__(self) -> Iterator[int]:
-        # what Lightning says by set_epoch counts an epoch twice where a run by max_steps is resumed at an epoch's end
-        epoch = getattr(self.trainer, "current_epoch", self.epoch)
+        epoch, skip = next_position(self.trainer, self.epoch)
         order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed + epoch))
         own = order[self.rank :: self.world_size]
-        for some in own.split(_AT_ONCE):  # a list of all would be five times as large as they are
-            yield from some.tolist()
+        for some in own[skip * (self.batch_size // self.world_size) :].split(_AT_ONCE):
+            yield from some.tolist()  # a list of all would be five times as large as they are
         if len(own) < len(self):
             yield BLANK
 
@@ -112,6 +112,7 @@ class BegunWhenRead(DataLoader[Any]):
     """A loader whose workers begin when the first batch is asked for: by then the epoch of a resumed run is known."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch annotates a class of its own
+        self.generator = own_generator()
         yield from super().__iter__()
 
 
@@ -156,7 +157,13 @@ def in_order(
     if len(examples) < world_size:
         raise RnnZooError(f"{world_size} processes are more than the {len(examples)} {what}: use fewer")
     batches = Batches(examples, own, world_size, rank)
-    return DataLoader(batches, batch_size=None, num_workers=num_workers, persistent_workers=num_workers > 0)
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        generator=own_generator(),
+    )
 
 
 def as_it_is(batch: Any) -> Any:

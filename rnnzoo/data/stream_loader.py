@@ -5,7 +5,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from rnnzoo.data.sharing import processes, share
+from rnnzoo.data.position import InOrder
+from rnnzoo.data.sharing import BegunWhenRead, processes, share
 from rnnzoo.errors import RnnZooError
 
 
@@ -28,7 +29,14 @@ def stream_loader(
     own = share(data.batch_size, world_size)
     _check_size(data, part, count, unit)
     streams = make(range(rank * own, (rank + 1) * own))
-    return DataLoader(streams, batch_size=None, num_workers=data.num_workers, persistent_workers=data.num_workers > 0)
+    sampler = InOrder(len(streams), data.trainer) if part == "train" else None  # type: ignore[arg-type]  # has a length
+    return BegunWhenRead(
+        streams,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=data.num_workers,
+        persistent_workers=data.num_workers > 0,
+    )
 
 
 def _check_size(data: Any, part: str, count: int, unit: str) -> None:

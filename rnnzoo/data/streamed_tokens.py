@@ -47,7 +47,7 @@ class StreamedTokens(IterableDataset[TokenBatch]):
     ) -> None:
         self.stream, self.columns, self.encode = stream, list(columns), encode
         self.batch_size, self.sequence_length, self.seed = batch_size, sequence_length, seed
-        self.world_size, self.rank, self.epoch = world_size, rank, 0
+        self.world_size, self.rank, self.epoch, self.skip = world_size, rank, 0, 0
         share(batch_size, world_size)
 
     def __iter__(self) -> Iterator[TokenBatch]:
@@ -64,7 +64,8 @@ class StreamedTokens(IterableDataset[TokenBatch]):
             steps = min(self.sequence_length, max(len(tokens) for tokens in held) - 1)
             if steps < 1:
                 return
-            if done // self.sequence_length % workers == worker:
+            number = done // self.sequence_length - self.skip
+            if number >= 0 and number % workers == worker:
                 yield _batch([held[b] for b in mine], steps, done)
             held = [tokens[min(steps, max(len(tokens) - 1, 0)) :] for tokens in held]
             done += steps

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from rnnzoo.data.position import next_position, own_generator
 from rnnzoo.data.row_streams import RowStream
 from rnnzoo.data.sharing import as_it_is, processes, share
 from rnnzoo.errors import RnnZooError
@@ -29,7 +30,8 @@ class StreamedBatches(IterableDataset[Any]):
     of a window are permuted among each other. Rows of like sizes come together, as in `Bucketed`. Otherwise all rows
     come in order. Every process and worker reads all rows, and makes batches of its own share alone: the k-th batches
     of all processes are together the k-th batch of one process, whatever their number and that of workers. A process
-    for whose share the last batch has no row gets one that counts for nothing.
+    for whose share the last batch has no row gets one that counts for nothing. `epoch` and `skip`, to be set, say which
+    order it is, and how many batches of it are left out.
 
     Args:
         stream: the rows.
@@ -56,13 +58,13 @@ class StreamedBatches(IterableDataset[Any]):
         self.stream, self.columns, self.make, self.size = stream, list(columns), make, size
         self.batch_size, self.seed, self.world_size, self.rank = batch_size, seed, world_size, rank
         share(batch_size, world_size)
-        self.epoch = 0
+        self.epoch, self.skip = 0, 0
 
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        for k, (window, places, first, rows) in enumerate(self._drawn()):
-            if k % workers == worker:
+        for k, (window, places, first, rows) in enumerate(self._drawn(), -self.skip):
+            if k >= 0 and k % workers == worker:
                 own = rows[self.rank :: self.world_size]
                 answered, own = len(own) > 0, own if len(own) else rows[:1]
                 numbers = places[own] if self.seed is not None else first + own
@@ -174,8 +176,13 @@ class StreamLoader:
         return -(-self.count // self.batches.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        self.batches.epoch = getattr(self.trainer, "current_epoch", self.epoch)
-        yield from DataLoader(self.batches, batch_size=None, collate_fn=as_it_is, num_workers=self.num_workers)
+        batches = self.batches
+        if batches.seed is None:  # not for training
+            batches.epoch, batches.skip = getattr(self.trainer, "current_epoch", self.epoch), 0
+        else:
+            batches.epoch, batches.skip = next_position(self.trainer, self.epoch)
+        options: dict[str, Any] = {"collate_fn": as_it_is, "generator": own_generator()}
+        yield from DataLoader(batches, batch_size=None, num_workers=self.num_workers, **options)
 
 
 def streamed(

@@ -29,6 +29,10 @@ class CarriedState:
         """Keeps `hx` for the next batch of `stage`, cut off from the graph."""
         self._states[stage] = _detached(hx)
 
+    def put_back(self, stage: str, hx: Any) -> None:
+        """Goes on with `hx`, in plain tuples and lists, where an interrupted run left `stage`."""
+        self._states[stage] = hx
+
     def reset(self, stage: str) -> None:
         """Forgets the state of `stage`, as at the border of an epoch."""
         self._states.pop(stage, None)

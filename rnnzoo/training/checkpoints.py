@@ -1,21 +1,19 @@
 """The checkpoints of a run, `best.ckpt` and `last.ckpt`: whole files, and paths that hold when the run is moved."""
 
-import io
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from rnnzoo.errors import RnnZooError
+from rnnzoo.training.checkpoint_files import whole_file
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -76,10 +74,49 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`: the model as it is when an epoch ends and when training ends, whatever is validated."""
+    """`last.ckpt`: the model as it is when an epoch ends and when training ends, whatever is validated.
 
-    def __init__(self) -> None:
+    Within an epoch it is written before a step: what was done is logged by then, and validated where that was due.
+
+    Args:
+        every_n_steps: of the optimizer; None for none within an epoch.
+        every_minutes: since it was last written.
+
+    Raises:
+        RnnZooError: one of them is not above 0.
+    """
+
+    def __init__(self, every_n_steps: int | None = None, every_minutes: float | None = 10.0) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("every_minutes", every_minutes)):
+            if value is not None and not value > 0:
+                raise RnnZooError(f"{name} must be above 0, not {value}; null is for none within an epoch")
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+        self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
+        self._written_at = time.monotonic()
+
+    def is_due(self, trainer: Trainer) -> bool:
+        """Whether it is to be written before the next step, as far as this process knows."""
+        if not trainer.global_step or not self.is_behind(trainer):
+            return False
+        if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0:
+            return True
+        return self.every_minutes is not None and time.monotonic() - self._written_at >= 60 * self.every_minutes
+
+    def is_behind(self, trainer: Trainer) -> bool:
+        """Whether steps were made since it was written."""
+        return trainer.global_step != self._last_global_step_saved
+
+    def write(self, trainer: Trainer) -> None:
+        """Writes it now; to be called on every process."""
+        self._save_none_monitor_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self._written_at = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._written_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -96,40 +133,14 @@ class LastCheckpoint(ModelCheckpoint):
         self._finish(trainer)  # on_train_end is not called where there was nothing left to train
 
     def _finish(self, trainer: Trainer, changed: bool = False) -> None:
+        own = self.format_checkpoint_name({})
+        if (
+            not self.best_model_path
+            and trainer.ckpt_path
+            and Path(own).absolute() == Path(trainer.ckpt_path).absolute()
+        ):
+            self.best_model_path = own  # of a run in whose folder nothing was left to train
+            return
         written = self.best_model_path and self._last_global_step_saved == trainer.global_step
         if not trainer.fast_dev_run and (changed or not written):  # type: ignore[attr-defined]
-            self._save_none_monitor_checkpoint(trainer, self._monitor_candidates(trainer))
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint aside and renames it: what ends in ``.ckpt`` is whole."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        if storage_options is not None or "://" in str(path):  # not a file of this machine
-            return super().save_checkpoint(checkpoint, path, storage_options)
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        with whole_file(Path(path)) as file:
-            file.write(content.getbuffer())
-        return None
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write what is to be `path`: it gets this name once it is whole, and is removed where writing fails.
-
-    Raises:
-        RnnZooError: it cannot be written, for a full disk for example.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise RnnZooError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+            self.write(trainer)

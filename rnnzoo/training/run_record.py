@@ -35,15 +35,19 @@ class RunRecord(Callback):
     started: date and time, with the time zone.
     goes_on_from: the checkpoint it goes on from, or null.
     process: host, id, and the system's own time of its start, which tell whether it still runs.
+    settings, limits: a digest of its settings, and how far it goes, by which ``fit --resume`` finds it; in runs of
+        the command line.
     state: running, finished, stopped (by a signal) or failed (by an error).
     seconds: from the start to the end of training, null until then.
     steps, epochs: done in all, those before `goes_on_from` too.
     best: the lowest val_loss, that of best.ckpt; null where that was not written.
+    tested: true once the command line has tested it after its training.
     """
 
     def __init__(self) -> None:
         self._content: dict[str, Any] = {}
         self._since = 0.0
+        self.about: dict[str, Any] = {}  # further facts
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if run_folder(trainer) is None:
@@ -58,6 +62,7 @@ class RunRecord(Callback):
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "goes_on_from": relative(str(trainer.ckpt_path)) if trainer.ckpt_path else None,
             "process": this_process(),
+            **self.about,
         }
         self._write(trainer, "running")
 
@@ -73,24 +78,34 @@ class RunRecord(Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             self._write(trainer, "failed" if isinstance(exception, Exception) else "stopped")
 
+    def add(self, trainer: Trainer, **facts: Any) -> None:
+        """Adds to the record of a run that has finished; nothing where it has not."""
+        if self._content.get("state") == "finished":
+            self._content |= facts
+            self._keep(trainer)
+
     def _write(self, trainer: Trainer, state: str) -> None:
         # a run that failed before it began has no folder, and asking for it makes one
-        folder = run_folder(trainer) if self._content else None
-        if folder is None:
+        if not self._content or run_folder(trainer) is None:
             return
         scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)]
-        content = {
-            **self._content,
+        self._content |= {
             "state": state,
             "seconds": None if state == "running" else round(time.perf_counter() - self._since, 3),
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
             "best": next((float(score) for score in scores if score is not None), None),
         }
+        self._keep(trainer)
+
+    def _keep(self, trainer: Trainer) -> None:
+        folder = run_folder(trainer)
+        if folder is None:
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with written_aside(folder / RECORD) as made:
-                made.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+                made.write_text(json.dumps(self._content, indent=2, default=str) + "\n", encoding="utf-8")
         except OSError as error:
             warn(f"{relative(str(folder / RECORD))} is not written: {error.strerror}")
 

@@ -1,7 +1,9 @@
-"""Ctrl-C and SIGTERM: a run ends between two steps, with a checkpoint that it can go on from."""
+"""What happens between two steps: `last.ckpt` where it is due, and the end of a run that was asked to stop."""
 
 import os
+import shlex
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +11,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from rnnzoo.training.checkpoints import LastCheckpoint
+from rnnzoo.training.exact_resume import between_steps
+from rnnzoo.training.messages import relative
+from rnnzoo.training.run_files import CONFIG
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+if hasattr(signal, "SIGUSR1"):
+    NAMES[signal.SIGUSR1] = "SIGUSR1"
 
 
 class Stopped(BaseException):
@@ -54,7 +62,9 @@ class StopBetweenSteps(Callback):
 
     In the middle of a step half of the weights may be new, and in the middle of a validation half of a metric is known:
     neither belongs into a checkpoint. On several processes all stop before the same step, whichever has the signal.
-    Where SLURM runs the job SIGTERM is left to Lightning, which has the job started again.
+    Where SLURM runs the job SIGUSR1, which ``#SBATCH --signal=SIGUSR1@90`` asks for before a job's time is up, does the
+    same, and puts the job into the queue again. Lightning would save from within the handler of the signal, in the
+    middle of whatever it came into. It writes `LastCheckpoint` where that is due, too.
     """
 
     def __init__(self) -> None:
@@ -65,19 +75,27 @@ class StopBetweenSteps(Callback):
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may have handlers
         self.received = _EARLY[0] if _EARLY else None
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            if signum == signal.SIGINT or not SLURMEnvironment.detect():
+        for signum in NAMES:
+            if signum in (signal.SIGINT, signal.SIGTERM) or SLURMEnvironment.detect():
                 self._before[signum] = signal.signal(signum, self._receive)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        stop = self.received is not None
-        if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop:
-            path = last_checkpoint(trainer)
-            if path and trainer.global_step and (batch_idx or not path.is_file()):  # at an epoch's start it is there
-                trainer.save_checkpoint(path, weights_only=False)
-            raise Stopped(self.received or signal.SIGINT, where_it_stands(trainer), str(path) if path else None)
+        last = _last_checkpoint(trainer)
+        due = last is not None and last.is_due(trainer)
+        signum = self.received or 0
+        if trainer.world_size > 1:  # one may have the signal, or another clock
+            own = torch.tensor([float(due), float(signum)], device=trainer.strategy.root_device)
+            any_due, any_signum = trainer.strategy.reduce(own, reduce_op="max").tolist()
+            due, signum = bool(any_due), int(any_signum)
+        if not (due or signum) or not between_steps(trainer, batch_idx):
+            return
+        path = last_checkpoint(trainer)
+        if last is not None and trainer.global_step and (due or last.is_behind(trainer)):
+            last.write(trainer)
+        if signum:
+            if signum not in (signal.SIGINT, signal.SIGTERM) and trainer.is_global_zero:
+                put_into_the_queue_again()
+            raise Stopped(signum, where_it_stands(trainer), str(path) if path else None)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._give_back()
@@ -114,9 +132,45 @@ def where_it_stands(trainer: Trainer) -> str:
 
 def last_checkpoint(trainer: Trainer) -> Path | None:
     """The path of the run's last.ckpt, whether or not it is written yet; None for a run that keeps no checkpoints."""
+    callback = _last_checkpoint(trainer)
+    return None if callback is None or not callback.dirpath else Path(callback.dirpath) / "last.ckpt"
+
+
+def _last_checkpoint(trainer: Trainer) -> LastCheckpoint | None:
     if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
         return None
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, LastCheckpoint) and callback.dirpath:
-            return Path(callback.dirpath) / "last.ckpt"
-    return None
+    return next((c for c in trainer.checkpoint_callbacks if isinstance(c, LastCheckpoint)), None)
+
+
+def put_into_the_queue_again() -> None:
+    """Has SLURM start the job again."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else os.environ.get("SLURM_JOB_ID", "")
+    try:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
+        failed = done.stderr.strip() or f"it exits with {done.returncode}" if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed = str(error)
+    _announce(
+        f"job {job} is not in the queue again: scontrol requeue: {failed}" if failed else f"job {job} is requeued"
+    )
+
+
+def farewell(stop: Stopped, given: list[str]) -> list[str]:
+    """What is said of a run that was stopped: where it stands, and the command that goes on from there."""
+    lines = [f"stopped by {NAMES[signal.Signals(stop.signum)]}: {stop.stands}"]
+    if stop.checkpoint is None or not Path(stop.checkpoint).is_file():
+        return [*lines, "no checkpoint was written; the same command starts anew"]
+    path = relative(stop.checkpoint)
+    run = Path(path).parent.parent
+    if (run / CONFIG).is_file():
+        command = f"--resume {shlex.quote(str(run))}"
+    else:
+        command = f"{shlex.join(_without_checkpoint(given))} --ckpt_path {shlex.quote(path)}"
+    return [*lines, f"checkpoint: {path}", f"go on with: rnnzoo fit {command}"]
+
+
+def _without_checkpoint(given: list[str]) -> list[str]:
+    """A command's arguments but for the checkpoint."""
+    pairs = zip(["", *given], given, strict=False)
+    return [a for before, a in pairs if a.partition("=")[0] != "--ckpt_path" and before != "--ckpt_path"]

@@ -9,7 +9,9 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
-from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
+from rnnzoo.training.checkpoint_files import WholeFiles
+from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
+from rnnzoo.training.exact_resume import ExactResume
 from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.progress import SampleText, progress_bar
 from rnnzoo.training.run_folder import RunLogger
@@ -42,17 +44,20 @@ def trainer(name: str = "rnnzoo", *, callbacks: Sequence[Callback] = (), **setti
     return made
 
 
-def fitting_callbacks(given: Sequence[Callback], *, shows: bool, keeps: bool) -> list[Callback]:
+def fitting_callbacks(
+    given: Sequence[Callback], *, shows: bool, keeps: bool, last: LastCheckpoint | None = None
+) -> list[Callback]:
     """What a run of training has beside the callbacks that are `given`.
 
     Args:
         given: those of the user; a progress bar among them is the only one.
         shows: whether progress is shown.
         keeps: whether checkpoints are kept.
+        last: how often `last.ckpt` is written.
     """
     bar = [] if any(isinstance(callback, ProgressBar) for callback in given) else [progress_bar()]
     showing = [*bar, SampleText()] if shows else []
-    keeping = [BestCheckpoint(), LastCheckpoint()] if keeps else []
+    keeping = [ExactResume(), BestCheckpoint(), last or LastCheckpoint()] if keeps else []
     return [*showing, WarnOfDeadParameters(), RunRecord(), RunCurve(), *keeping]
 
 

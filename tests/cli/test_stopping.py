@@ -71,8 +71,7 @@ def test_before_the_first_step_there_is_nothing_to_go_on_with(tmp_path, text_fil
 
 
 def test_a_run_that_keeps_no_run_folder_goes_on_by_the_settings_that_were_given(tmp_path, text_file):
-    from rnnzoo.training.messages import farewell
-    from rnnzoo.training.stopping import Stopped
+    from rnnzoo.training.stopping import Stopped, farewell
 
     (tmp_path / "a b").mkdir()
     checkpoint = tmp_path / "a b" / "last.ckpt"

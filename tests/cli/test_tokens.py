@@ -43,7 +43,7 @@ def test_the_baseline_stands_beside_and_the_checkpoint_alone_evaluates_predicts_
     told = zoo("predict", "--ckpt_path", word_run.checkpoint, "--predictions.path", "p.csv")
     assert told.status == 0, told.err
     assert (tmp_path / "p.csv").read_text().startswith('"position","token","log_prob"\n1,')
-    given = ["--prompt", "the cat", "--length", 12, "--seed", 3]
+    given = ["--prompt", "the cat", "--length", 40, "--seed", 3]
     written = zoo("generate", word_run.checkpoint, *given).out
     assert written.startswith("the cat")
     assert len(written.split()) > 6
