@@ -48,7 +48,7 @@ def refitted(
                 fresh, known
             )
             if best.best_model_path:
-                fresh.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
+                fresh.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
         there = {"predict_split": "backtest", "backtest_windows": 1, "leave_out": later}
         frames.append(fresh.table_of(SeriesData.alike(known.description, data.dataset, **{**settings, **there})))
     return pd.concat(frames, ignore_index=True)
