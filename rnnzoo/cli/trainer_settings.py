@@ -61,7 +61,8 @@ def missing_devices(trainer: Namespace) -> str | None:
         return f"trainer.accelerator is {accelerator!r}, but torch finds no GPU here"
     on_gpu = accelerator not in ("cpu", None) and torch.accelerator.is_available()
     there = torch.accelerator.device_count() if on_gpu else os.cpu_count() or 1
-    if str(devices).isdigit() and int(devices) > there:
+    launched = not on_gpu and "LOCAL_RANK" in os.environ  # torchrun has started as many processes as it was told
+    if str(devices).isdigit() and int(devices) > there and not launched:
         kind = "accelerators" if on_gpu else "processor cores"
         return f"trainer.devices is {devices}, but this machine has {there} {kind}"
     return None

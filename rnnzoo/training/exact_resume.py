@@ -68,6 +68,8 @@ class ExactResume(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         saved, self._saved = self._saved, None
         if saved is None:
+            if trainer.global_rank:  # Lightning seeds all processes alike: they would drop the same units
+                torch.manual_seed(torch.initial_seed() + trainer.global_rank)
             return
         every = saved["processes"]
         if len(every) != trainer.world_size:

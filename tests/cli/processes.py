@@ -73,6 +73,25 @@ def say_when_training_starts(path: str) -> None:
     StopBetweenSteps.on_train_start = on_train_start  # type: ignore[method-assign]
 
 
+def save_gradients(path: str) -> None:
+    """Saves the gradients of each step, as the optimizer gets them, when training ends; the first process does."""
+    import torch
+
+    from rnnzoo.training.stopping import StopBetweenSteps
+
+    steps = []
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):  # type: ignore[no-untyped-def]
+        steps.append({name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None})
+
+    def on_fit_end(self, trainer, module):  # type: ignore[no-untyped-def]
+        if trainer.is_global_zero:
+            torch.save(steps, path)
+
+    StopBetweenSteps.on_before_optimizer_step = on_before_optimizer_step  # type: ignore[method-assign]
+    StopBetweenSteps.on_fit_end = on_fit_end  # type: ignore[method-assign]
+
+
 def _command(
     args: Sequence[str], folder: str, log: str, env: dict[str, str], hook: tuple[Callable[..., None], object] | None
 ) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from command_line import CONFIGS, TINY_FORECASTER, TINY_LM, TINY_MEMORY, make_series, make_text, shell
+from command_line import CONFIGS, TINY_FORECASTER, TINY_LM, TINY_MEMORY, Answer, make_series, make_text, shell
+from processes import ended, start_ranks
 from pyarrow import csv
 
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -17,7 +18,7 @@ def held_out(answer) -> float:
     return float(line.split(": ")[1].split(";")[0])
 
 
-# slow, for `test_where_shares_are_uneven...` compares the same of shorter runs, and their weights too
+# slow, for `test_many_processes.py` compares the same of shorter runs, and their gradients too
 
 
 @pytest.mark.slow
@@ -74,8 +75,8 @@ TINY_WORDS = [
 @pytest.mark.parametrize(
     ("tiny", "uneven"),
     [
-        pytest.param(TINY_LM, uneven_text, marks=pytest.mark.compiler),
-        (TINY_FORECASTER, uneven_series),
+        pytest.param(TINY_LM, uneven_text, marks=[pytest.mark.compiler, pytest.mark.slow]),
+        pytest.param(TINY_FORECASTER, uneven_series, marks=pytest.mark.slow),
         pytest.param(TINY_MEMORY, uneven_memory, marks=pytest.mark.slow),
         pytest.param(TINY_WORDS, uneven_words, marks=pytest.mark.slow),
     ],
@@ -110,7 +111,8 @@ def test_predictions_of_two_processes_are_those_of_one(tmp_path, lm_run, text_fi
 def test_a_forecasters_predictions_of_two_processes_are_those_of_one(tmp_path, forecast_run, series_file, zoo):
     given = [*TINY_FORECASTER, f"--data.dataset={series_file}", "--data.column=load"]
     given += [f"--ckpt_path={forecast_run.checkpoint}"]
-    assert shell("predict", *given, *TWO, "--predictions.path=two.parquet", cwd=tmp_path).status == 0
+    log = tmp_path / "log"
+    assert ended(*start_ranks(2, ["predict", *given, "--predictions.path=two.parquet"], tmp_path, log)) == [0, 0]
     assert zoo("predict", *given, "--predictions.path=one.parquet").status == 0
     one, two = pq.read_table("one.parquet").to_pandas(), pq.read_table("two.parquet").to_pandas()
     keys = ["origin", "step"]
@@ -127,15 +129,15 @@ def theirs(tmp_path, monkeypatch):
 
 
 def test_data_that_are_not_ours_are_shared_out_by_lightning_and_predicted_once(theirs, tmp_path, zoo):
-    quiet = "--trainer.enable_progress_bar=false"
-    fit = shell("fit", *theirs, "--trainer.max_epochs=1", quiet, *TWO, cwd=tmp_path)
-    assert fit.status == 0, fit.err
+    quiet, log = "--trainer.enable_progress_bar=false", tmp_path / "log"
+    assert ended(*start_ranks(2, ["fit", *theirs, "--trainer.max_epochs=1", quiet], tmp_path, log)) == [0, 0]
+    fit = Answer(0, log.read_text(), "")
     seen = [list(map(int, (tmp_path / f"seen_{rank}.txt").read_text().split())) for rank in range(2)]
     assert [len(share) for share in seen] == [19, 19]
     assert set(seen[0] + seen[1]) == set(range(37))
-    for path, how in (("one.csv", []), ("two.parquet", TWO)):
-        given = ["--ckpt_path", fit.checkpoint, f"--predictions.path={path}", quiet]
-        assert (shell("predict", *given, *how, cwd=tmp_path) if how else zoo("predict", *given)).status == 0
+    given = ["predict", "--ckpt_path", fit.checkpoint, quiet]
+    assert ended(*start_ranks(2, [*given, "--predictions.path=two.parquet"], tmp_path, log)) == [0, 0]
+    assert zoo(*given, "--predictions.path=one.csv").status == 0
     one, two = csv.read_csv("one.csv"), pq.read_table("two.parquet")
     assert one.column_names == ["label", "answer", "y", "x_0", "x_1"]
     assert one.num_rows == two.num_rows == 37
