@@ -116,6 +116,8 @@ class ZooCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data", "model.init_args.description", compute_fn=describe, apply_on="instantiate")
         parser.add_argument("--logger", type=list[str] | str | None, default=None, help=LOGGER_HELP)
+        parser.add_argument("--tune", type=dict | None, default=None, help="what `rnnzoo tune` searches, and how")
+        parser.add_argument("--compare", type=dict | None, default=None, help="what `rnnzoo compare` compares")
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
@@ -190,6 +192,8 @@ class ZooCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.command]
+        for section in ("tune", "compare"):  # of other commands, not of this run
+            config.pop(section, None)
         trainer = config.trainer
         check_pair(config.model, config.data)
         check_trainer(trainer)
