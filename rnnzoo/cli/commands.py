@@ -164,6 +164,16 @@ def backtest(args: list[str]) -> int:
     return backtest.run(args)
 
 
+# ---- tune
+
+
+def tune(args: list[str]) -> int:
+    """Searches the settings that a config names."""
+    from rnnzoo.cli import tune
+
+    return tune.run(args)
+
+
 # ---- generate
 
 
