@@ -164,7 +164,7 @@ def backtest(args: list[str]) -> int:
     return backtest.run(args)
 
 
-# ---- tune
+# ---- tune and compare
 
 
 def tune(args: list[str]) -> int:
@@ -172,6 +172,13 @@ def tune(args: list[str]) -> int:
     from rnnzoo.cli import tune
 
     return tune.run(args)
+
+
+def compare(args: list[str]) -> int:
+    """Trains several cells on the same budget, and reports on them."""
+    from rnnzoo.cli import compare
+
+    return compare.run(args)
 
 
 # ---- generate

@@ -357,11 +357,15 @@ class ZooCLI(LightningCLI):
 
 
 def run_lightning(
-    command: str, args: list[str], help_asked: str | None = None, after: Callable[[ZooCLI], None] | None = None
+    command: str,
+    args: list[str],
+    help_asked: str | None = None,
+    after: Callable[[ZooCLI], None] | None = None,
+    kind: type[ZooCLI] = ZooCLI,
 ) -> int:
     """Runs one of Lightning's commands, or says what it takes where help is asked for: "short" or "all".
 
-    `after` gets the command when it has run.
+    `after` gets the command, of class `kind`, when it has run.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -384,7 +388,7 @@ def run_lightning(
 
         HelpCLI(command, args)
     with no_interruption_lost():
-        cli = ZooCLI(command, [*args, "--help"] if help_asked else args)
+        cli = kind(command, [*args, "--help"] if help_asked else args)
         if after is not None:
             after(cli)
     return 0

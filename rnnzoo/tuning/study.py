@@ -123,10 +123,15 @@ def run_trials(
     *,
     folder: Path,
     sampler: Callable[[int], BaseSampler] | None = None,
+    prepare: Callable[[], None] = lambda: None,
+    wait: bool = True,
+    most_failures: int | None = MOST_FAILURES,
     finished: Callable[[FrozenTrial], None] = lambda trial: None,
     waiting: Callable[[int], None] = lambda count: None,
-) -> None:
+) -> bool:
     """Runs trials until so many have given their answer, by this worker and by all others together.
+
+    Returns whether they have, which is so unless `wait` is false.
 
     Args:
         study: of the trials.
@@ -134,6 +139,9 @@ def run_trials(
         objective: trains one, and gives its value.
         folder: where workers of one machine lock each other out while they take a trial.
         sampler: of a trial, by how many there were before.
+        prepare: is called before each trial, while no other worker of this machine takes one.
+        wait: for the trials that others run; one that they lose is run here.
+        most_failures: trials of this worker that may fail from its first on; None for any number.
         finished: is called with each trial that this worker has run.
         waiting: is called with the number of trials that others run, once nothing else is left to do.
 
@@ -142,7 +150,7 @@ def run_trials(
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
-    errors: list[str] | None = []
+    errors: list[str] | None = None if most_failures is None else []
 
     def run(trial: Trial) -> float:
         trial.set_user_attr(WORKER, this_process())
@@ -167,21 +175,24 @@ def run_trials(
     said = False
     while True:
         fail_lost_trials(study)
-        if errors is not None and len(errors) >= min(MOST_FAILURES, total):
+        if errors is not None and most_failures is not None and len(errors) >= min(most_failures, total):
             raise RnnZooError(f"the first {len(errors)} trials failed: {errors[-1]}")
         if len(answered(study)) >= total:
-            return
+            return True
         lock.acquire()
         try:
             trials = study.get_trials(deepcopy=False)
             missing = total - len(_taken(trials))
             if missing > 0:
+                prepare()
                 if sampler is not None:
                     study.sampler = sampler(len(trials))
                 _run_one(study, run, stand)
         finally:
             lock.release(force=True)
         if missing <= 0:
+            if not wait:
+                return len(answered(study)) >= total
             if not said:
                 waiting(sum(trial.state == TrialState.RUNNING for trial in trials))
                 said = True
