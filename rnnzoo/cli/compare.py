@@ -104,7 +104,7 @@ def _compare(given: argparse.Namespace, others: list[str], args: list[str]) -> i
     section = read_section(config, "compare", _COMPARE)
     options = _taken(given, section)
     metric, direction = metric_of(given.metric, section)
-    models, space = _models_and_space(others, section, options)
+    models, space = _models_and_space(others, config, options)
     sizes = _sizes(models, options)
     root = run_root(config, others)
     name = given.study or root.name
@@ -152,8 +152,9 @@ def _without_storage(words: list[str]) -> list[str]:
     return [word for before, word in pairs if word.partition("=")[0] != "--storage" and before != "--storage"]
 
 
-def _models_and_space(others: list[str], section: dict[str, Any], options: dict[str, Any]) -> Any:
+def _models_and_space(others: list[str], config: dict[str, Any], options: dict[str, Any]) -> Any:
     """The models of the config, and what is searched for each cell: the learning rate, unless the config says more."""
+    from rnnzoo.training.run_files import flat
     from rnnzoo.tuning.base_config import check_space, without_typed
     from rnnzoo.tuning.matching import Models
     from rnnzoo.tuning.search_space import read_space
@@ -161,7 +162,7 @@ def _models_and_space(others: list[str], section: dict[str, Any], options: dict[
     models = Models(others)
     rate = models.learning_rate
     usual = {"model.learning_rate": {"low": rate / 10, "high": rate * 10, "log": True}}
-    wanted = read_space(section.get("space") or usual)
+    wanted = read_space((config.get("compare") or {}).get("space") or usual, flat(config))
     for name in ("model.cell", *(["model.hidden_size"] if options["match"] != "none" else [])):
         if name in wanted.distributions:
             raise RnnZooError(f"compare.space.{name} cannot be searched: the comparison sets it")

@@ -76,7 +76,11 @@ def parse(parser: argparse.ArgumentParser, args: list[str]) -> tuple[argparse.Na
 
 
 def check_worker(prog: str) -> None:
-    """Raises RnnZooError where this process is one rank of several, and where Optuna is missing."""
+    """Leaves SLURM's job, each of whose tasks may be a worker.
+
+    Raises:
+        RnnZooError: this process is one rank of several, or Optuna is missing.
+    """
     if "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ:
         raise RnnZooError(
             f"{prog} runs in one process and starts those of each trial:"
@@ -87,6 +91,9 @@ def check_worker(prog: str) -> None:
         import sklearn  # noqa: F401
     except ImportError as error:
         raise RnnZooError(f"{prog} needs the package {error.name!r}: pip install 'rnnzoo[tune]'") from None
+    from rnnzoo.tuning.trial_process import leave_job
+
+    leave_job()
 
 
 def read_section(config: dict[str, Any], name: str, known: tuple[str, ...]) -> dict[str, Any]:
@@ -140,6 +147,7 @@ def _tune(given: argparse.Namespace, others: list[str]) -> int:
     import warnings
 
     from rnnzoo.training.messages import relative
+    from rnnzoo.training.run_files import flat
     from rnnzoo.tuning.base_config import check_space, comparable, resolve, run_root, without_typed
     from rnnzoo.tuning.objective import TrainedRun
     from rnnzoo.tuning.report import BEST, best_of, draw, importances, write_best
@@ -150,7 +158,7 @@ def _tune(given: argparse.Namespace, others: list[str]) -> int:
     config = resolve(others)
     section = read_section(config, "tune", _TUNE)
     metric, direction = metric_of(given.metric, section)
-    wanted = read_space(section.get("space"))
+    wanted = read_space(section.get("space"), flat(config))
     space = without_typed(others, wanted)
     if fixed := [name for name in wanted.distributions if name not in space.distributions]:
         if not space.distributions:

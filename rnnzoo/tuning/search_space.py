@@ -65,8 +65,12 @@ def _as_argument(value: Any) -> str:
     return "null" if value is None else json.dumps(value)
 
 
-def read_space(given: Any) -> SearchSpace:
+def read_space(given: Any, settings: Mapping[str, Any] | None = None) -> SearchSpace:
     """The search space that stands in a config under ``tune.space``.
+
+    Args:
+        given: what stands there.
+        settings: those of the config by their names; one that is a float has a range of floats, also from 0 to 1.
 
     Raises:
         RnnZooError: it is empty, or a setting has neither a range nor choices.
@@ -74,10 +78,13 @@ def read_space(given: Any) -> SearchSpace:
     if not isinstance(given, Mapping) or not given:
         what = "is missing" if given is None else f"must name settings, not be {given!r}"
         raise RnnZooError(f"tune.space {what}: a config has it as {EXAMPLE}")
-    return SearchSpace({str(name): _distribution(str(name), value) for name, value in given.items()})
+    known = settings or {}
+    return SearchSpace(
+        {str(name): _distribution(str(name), value, known.get(str(name))) for name, value in given.items()}
+    )
 
 
-def _distribution(name: str, given: Any) -> BaseDistribution:
+def _distribution(name: str, given: Any, known: Any) -> BaseDistribution:
     where = f"tune.space.{name}"
     group, dot, _ = name.partition(".")
     if group not in GROUPS or not dot:
@@ -98,7 +105,7 @@ def _distribution(name: str, given: Any) -> BaseDistribution:
             )
     if "choices" in given:
         return _choices(where, given)
-    return _range(where, given)
+    return _range(where, given, isinstance(known, float))
 
 
 def _choices(where: str, given: Mapping[str, Any]) -> CategoricalDistribution:
@@ -114,7 +121,7 @@ def _choices(where: str, given: Mapping[str, Any]) -> CategoricalDistribution:
     return CategoricalDistribution(plain)
 
 
-def _range(where: str, given: Mapping[str, Any]) -> IntDistribution | FloatDistribution:
+def _range(where: str, given: Mapping[str, Any], floats: bool) -> IntDistribution | FloatDistribution:
     for key in ("low", "high"):
         if key not in given:
             raise RnnZooError(f"{where} has no {key!r}: a range is {{low: 1e-4, high: 1e-2, log: true}}")
@@ -138,7 +145,7 @@ def _range(where: str, given: Mapping[str, Any]) -> IntDistribution | FloatDistr
         and isinstance(step, int)
     ):
         high = low + (high - low) // step * step  # which Optuna says in a warning
-    if all(isinstance(number, int) for number in (low, high, 1 if step is None else step)):
+    if not floats and all(isinstance(number, int) for number in (low, high, 1 if step is None else step)):
         return IntDistribution(int(low), int(high), log=log, step=1 if step is None else int(step))
     return FloatDistribution(float(low), float(high), log=log, step=None if step is None else float(step))
 

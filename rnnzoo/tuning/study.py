@@ -108,7 +108,7 @@ def fail_lost_trials(study: optuna.Study) -> None:
         else:
             lost = state_of({"state": "running", "process": worker}) == "killed"
         if lost:
-            with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another worker was faster
+            with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):  # another worker was faster
                 study.tell(trial.number, state=TrialState.FAIL)
                 retry()(study, trial)
 

@@ -23,6 +23,12 @@ _LAUNCHERS = re.compile(  # a trial is no rank of the job that its worker may be
 )
 
 
+def leave_job() -> None:
+    """Has this process forget that it is one task of a job: each of them is a worker of its own."""
+    for name in [name for name in os.environ if _LAUNCHERS.fullmatch(name)]:
+        del os.environ[name]
+
+
 class TrialProcess:
     """A run that is trained by a process of its own.
 
@@ -38,7 +44,6 @@ class TrialProcess:
         self.status: int | None = None
         self.peak_memory: int | None = None
         self._seen = (0, 0)
-        environment = {name: value for name, value in os.environ.items() if not _LAUNCHERS.fullmatch(name)}
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as file:
             self._process = subprocess.Popen(
@@ -47,7 +52,7 @@ class TrialProcess:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C at the terminal is the worker's, which stops its trial
-                env=environment,
+                env={name: os.environ[name] for name in os.environ if not _LAUNCHERS.fullmatch(name)},
             )
 
     @property

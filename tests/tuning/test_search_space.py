@@ -42,6 +42,14 @@ def test_ranges_and_choices_become_distributions_of_optuna():
     ]
 
 
+def test_a_setting_that_is_a_float_has_a_range_of_floats():
+    given = {"model.noise": {"low": 0, "high": 1}, "model.num_layers": {"low": 1, "high": 3}}
+    assert read_space(given, {"model.noise": 0.0, "model.num_layers": 1}).distributions == {
+        "model.noise": FloatDistribution(0.0, 1.0),
+        "model.num_layers": IntDistribution(1, 3),
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
