@@ -130,9 +130,12 @@ def _compare(given: argparse.Namespace, others: list[str], args: list[str]) -> i
     progress = Progress(comparison, contenders)
     comparison.run(contenders, sampler_of(options["sampler"], given.seed), progress.finished, progress.waiting)
     rows = [row_of(contender, metric, options["tune"]) for contender in contenders]
+    if not any(row.values for row in rows):
+        raise RnnZooError(f"no run of comparison {name!r} came to its end: {rows[0].failures[-1]}")
+    matched = "not matched" if options["match"] == "none" else f"matched by {options['match']}"
     about = [
         f"rnnzoo compare {shlex.join(_without_storage(args))}",
-        f"{len(contenders)} cells, matched by {options['match']}; for each {options['tune']} trials of"
+        f"{len(contenders)} cells, {matched}; for each {options['tune']} trials of"
         f" {', '.join(space.distributions)}, then {options['seeds']} seeds",
         f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, rnnzoo {__version__}",
     ]
