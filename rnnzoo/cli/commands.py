@@ -164,6 +164,23 @@ def backtest(args: list[str]) -> int:
     return backtest.run(args)
 
 
+# ---- tune and compare
+
+
+def tune(args: list[str]) -> int:
+    """Searches the settings that a config names."""
+    from rnnzoo.cli import tune
+
+    return tune.run(args)
+
+
+def compare(args: list[str]) -> int:
+    """Trains several cells on the same budget, and reports on them."""
+    from rnnzoo.cli import compare
+
+    return compare.run(args)
+
+
 # ---- generate
 
 

@@ -158,6 +158,8 @@ class ZooCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data", "model.init_args.description", compute_fn=describe, apply_on="instantiate")
         parser.add_argument("--logger", type=list[str] | str | None, default=None, help=LOGGER_HELP)
+        parser.add_argument("--tune", type=dict | None, default=None, help="what `rnnzoo tune` searches, and how")
+        parser.add_argument("--compare", type=dict | None, default=None, help="what `rnnzoo compare` compares")
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
@@ -248,6 +250,8 @@ class ZooCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.command]
+        for section in ("tune", "compare"):  # of other commands, not of this run
+            config.pop(section, None)
         trainer = config.trainer
         check_pair(config.model, config.data)
         check_trainer(trainer)
@@ -428,11 +432,15 @@ class ZooCLI(LightningCLI):
 
 
 def run_lightning(
-    command: str, args: list[str], help_asked: str | None = None, after: Callable[[ZooCLI], None] | None = None
+    command: str,
+    args: list[str],
+    help_asked: str | None = None,
+    after: Callable[[ZooCLI], None] | None = None,
+    kind: type[ZooCLI] = ZooCLI,
 ) -> int:
     """Runs one of Lightning's commands, or says what it takes where help is asked for: "short" or "all".
 
-    `after` gets the command when it has run.
+    `after` gets the command, of class `kind`, when it has run.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -455,7 +463,7 @@ def run_lightning(
 
         HelpCLI(command, args)
     with no_interruption_lost():
-        cli = ZooCLI(command, [*args, "--help"] if help_asked else args)
+        cli = kind(command, [*args, "--help"] if help_asked else args)
         if after is not None:
             after(cli)
     return 0

@@ -22,6 +22,8 @@ OTHERS = {
     "init": "start a project: a folder with a config, a cell, a test and a README",
     "backtest": "forecast from rolling origins, beside what came",
     "generate": "sample text from a language model's checkpoint",
+    "tune": "search the settings that a config names, on one machine or many",
+    "compare": "train several cells on the same budget, and report on them",
     "import": "make a checkpoint of another library's pretrained model",
     "runs": "list the runs in a folder: cell, size, best figures, time",
     "plot": "draw the curves of several runs into one picture",

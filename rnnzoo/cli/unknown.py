@@ -7,7 +7,18 @@ from pathlib import Path
 from rnnzoo.cli.classes import settings_of
 from rnnzoo.errors import did_you_mean
 
-GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler", "seed_everything", "ckpt_path", "logger")
+GROUPS = (
+    "model",
+    "data",
+    "trainer",
+    "optimizer",
+    "lr_scheduler",
+    "seed_everything",
+    "ckpt_path",
+    "logger",
+    "tune",
+    "compare",
+)
 _MEANT = {  # what other programs call a setting
     "epochs": "trainer.max_epochs",
     "steps": "trainer.max_steps",

@@ -140,15 +140,15 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise RnnZooError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise RnnZooError(f"{str(path)!r} is not what a run writes")
-    return _flat(config)
+    return flat(config)
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in config.items():
         name = prefix.removesuffix(".") if key in ("class_path", "init_args") and prefix else f"{prefix}{key}"
         if isinstance(value, dict) and value:
-            made |= _flat(value, f"{name}.")
+            made |= flat(value, f"{name}.")
         else:
             made[name] = value
     return made
