@@ -73,6 +73,7 @@ from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
 from rnnzoo.training.exact_resume import rows_of
 from rnnzoo.training.loggers import HELP as LOGGER_HELP
 from rnnzoo.training.loggers import LogBeside, chosen
+from rnnzoo.training.lost_processes import of_another_process
 from rnnzoo.training.messages import one_line, relative, say, warn
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import digits, progress_bar
@@ -340,9 +341,13 @@ class ZooCLI(LightningCLI):
             folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
             leave_whole_lines(Path(folder))
             raise RnnZooError(f"the run {folder!r} cannot be written: {error.strerror}") from error
-        except Exception:
+        except Exception as error:
             self._leave_no_beginning()
-            raise
+            if (said := of_another_process(error)) is None:
+                raise
+            _, path = self._standing()
+            on = f"; {relative(path)} holds what was done: --resume goes on from there" if path else ""
+            raise RnnZooError(said + on) from error
 
     def _leave_no_beginning(self) -> None:
         """Takes away the folder of a run that has not made a step."""
