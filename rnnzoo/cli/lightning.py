@@ -57,6 +57,7 @@ from rnnzoo.tasks import pretrained as weights
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.training.bad_numbers import BadNumbers
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
 from rnnzoo.training.loggers import HELP as LOGGER_HELP
 from rnnzoo.training.loggers import LogBeside, chosen
@@ -116,6 +117,7 @@ class ZooCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data", "model.init_args.description", compute_fn=describe, apply_on="instantiate")
         parser.add_argument("--logger", type=list[str] | str | None, default=None, help=LOGGER_HELP)
+        parser.add_lightning_class_args(BadNumbers, "numbers")  # a run's config has it, whatever reads that config
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})

@@ -134,7 +134,9 @@ def without_effect(command: str, config: Namespace, given: list[str]) -> list[st
         return lines
     idle = [f"--{group}.{n}" for group, names in _TRAINING.items() for n in names if n in typed_settings(given, group)]
     idle += [
-        f"--{name}" for name in ("optimizer", "lr_scheduler", "logger") if any(a.startswith(f"--{name}") for a in given)
+        f"--{name}"
+        for name in ("optimizer", "lr_scheduler", "logger", "numbers")
+        if any(a.startswith(f"--{name}") for a in given)
     ]
     if command != "predict" and "predict_split" in typed_settings(given, "data"):
         lines.append(f"--data.predict_split has no effect on {command}: `rnnzoo predict` reads it")

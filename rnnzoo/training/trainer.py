@@ -9,6 +9,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from rnnzoo.training.bad_numbers import BadNumbers
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
 from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.progress import SampleText, progress_bar
@@ -22,7 +23,8 @@ def trainer(name: str = "rnnzoo", *, callbacks: Sequence[Callback] = (), **setti
     """A Trainer that writes its run to ``runs/NAME/version_N``, as ``rnnzoo fit`` does, and keeps `best` and `last`.
 
     A plain ``lightning.Trainer`` trains every task too; this one has gradients clipped, a bar with the learning rate or
-    a line an epoch, a sample of a language model's text, and a word on parameters that nothing learns.
+    a line an epoch, a sample of a language model's text, a word on parameters that nothing learns, and an end where
+    a loss or a gradient is not finite (`BadNumbers`).
 
     Args:
         name: of the run.
@@ -53,7 +55,8 @@ def fitting_callbacks(given: Sequence[Callback], *, shows: bool, keeps: bool) ->
     bar = [] if any(isinstance(callback, ProgressBar) for callback in given) else [progress_bar()]
     showing = [*bar, SampleText()] if shows else []
     keeping = [BestCheckpoint(), LastCheckpoint()] if keeps else []
-    return [*showing, WarnOfDeadParameters(), RunRecord(), RunCurve(), *keeping]
+    watching = [] if any(isinstance(callback, BadNumbers) for callback in given) else [BadNumbers()]
+    return [*showing, *watching, WarnOfDeadParameters(), RunRecord(), RunCurve(), *keeping]
 
 
 def write_whole_files(made: Trainer) -> None:
