@@ -62,6 +62,7 @@ from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
 from rnnzoo.training.loggers import HELP as LOGGER_HELP
 from rnnzoo.training.loggers import LogBeside, chosen
 from rnnzoo.training.messages import farewell, one_line, relative, say, warn
+from rnnzoo.training.out_of_memory import ExplainMemory, explained, is_out_of_memory
 from rnnzoo.training.predictions import PredictionsFile
 from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.run_folder import RunLogger
@@ -233,6 +234,10 @@ class ZooCLI(LightningCLI):
                 for line in farewell(Stopped(signum, *self._standing()), self.given):
                     say(line)
             raise SystemExit(128 + signum) from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RnnZooError(explained(error, self.trainer, self.model)) from error
         except (TypeError, AttributeError, KeyError, ValueError) as error:
             kind, data = type(self.model), type(self.datamodule)
             if not isinstance(error, RnnZooError) and not kind.__module__.startswith("rnnzoo."):
@@ -257,8 +262,10 @@ class ZooCLI(LightningCLI):
             if not bare:
                 callbacks += [LogBeside(self.loggers)] if self.loggers else []
                 callbacks += fitting_callbacks(own, shows=shows, keeps=keeps)
-        elif shows and not any(isinstance(c, ProgressBar) for c in own):
-            callbacks = [*callbacks, progress_bar()]
+        else:
+            callbacks = [*callbacks, ExplainMemory()]
+            if shows and not any(isinstance(c, ProgressBar) for c in own):
+                callbacks.append(progress_bar())
         try:
             trainer = super()._instantiate_trainer(config, callbacks)
         except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
