@@ -45,6 +45,7 @@ from rnnzoo.cli.trainer_settings import (
     leave_nothing,
     leave_whole_lines,
     missing_devices,
+    profile_steps,
     strip,
     use_devices_here,
     without_effect,
@@ -64,6 +65,7 @@ from rnnzoo.training.loggers import LogBeside, chosen
 from rnnzoo.training.messages import farewell, one_line, relative, say, warn
 from rnnzoo.training.out_of_memory import ExplainMemory, explained, is_out_of_memory
 from rnnzoo.training.predictions import PredictionsFile
+from rnnzoo.training.profile import Profile
 from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.run_folder import RunLogger
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
@@ -82,6 +84,8 @@ class ZooCLI(LightningCLI):
     """LightningCLI for the tasks and data modules of rnnzoo, and for a user's own."""
 
     def __init__(self, command: str, given: list[str]):
+        self.profiles = command == "fit" and "--profile" in given
+        given = [argument for argument in given if not (self.profiles and argument == "--profile")]
         self.command, self.given = command, given
         args = with_own_config(given)
         self.own_config = args is not given
@@ -211,6 +215,10 @@ class ZooCLI(LightningCLI):
                 leave_no_run(trainer)
                 self.save_config_callback = None
             return
+        if self.profiles:
+            profile_steps(trainer, self.given)
+            self.save_config_callback = None
+            return
         if trainer.get("barebones"):
             strip(trainer, self.given)
             self.save_config_callback = None
@@ -254,7 +262,9 @@ class ZooCLI(LightningCLI):
         own = [*callbacks, *(config.get("callbacks") or [])]
         shows = not bare and config.get("enable_progress_bar") is not False
         keeps = not bare and config.get("enable_checkpointing") is not False
-        if self.command == "fit":
+        if self.profiles:
+            callbacks = [*callbacks, StopBetweenSteps(), ExplainMemory(), Profile()]
+        elif self.command == "fit":
             callbacks = [*callbacks, StopBetweenSteps()]
             if keeps:
                 self._dump_config()
@@ -321,7 +331,7 @@ class ZooCLI(LightningCLI):
     def after_fit(self) -> None:
         """What the best checkpoint reaches on held-out data, what it can do, and what to try next."""
         trainer = self.trainer
-        if trainer.interrupted:
+        if trainer.interrupted or self.profiles:
             return
         for name in ("barebones", "fast_dev_run"):
             if getattr(trainer, name):

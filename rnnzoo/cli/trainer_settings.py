@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from rnnzoo.cli.arguments import typed_settings
 from rnnzoo.cli.classes import import_class
 from rnnzoo.errors import RnnZooError
 from rnnzoo.training.optimizers import Optimization
+from rnnzoo.training.profile import STEPS, WARM_UP
 from rnnzoo.training.run_files import CONFIG, METRICS, RECORD
 
 _DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "sync_batchnorm")
@@ -83,6 +84,15 @@ def leave_no_run(trainer: Namespace) -> None:
     """Evaluation writes no run folder."""
     trainer.logger, trainer.enable_checkpointing = False, False
     trainer.callbacks = [c for c in trainer.callbacks or [] if not _is_checkpoint(c)]
+
+
+def profile_steps(trainer: Namespace, given: list[str]) -> None:
+    """A short training that writes and validates nothing, for ``--profile``."""
+    leave_no_run(trainer)
+    trainer.callbacks = [c for c in trainer.callbacks if not issubclass(import_class(c.class_path), EarlyStopping)]
+    trainer.enable_progress_bar, trainer.limit_val_batches, trainer.num_sanity_val_steps = False, 0, 0
+    if "max_steps" not in typed_settings(given, "trainer"):
+        trainer.max_steps = STEPS + WARM_UP
 
 
 def _is_checkpoint(callback: Namespace) -> bool:

@@ -79,7 +79,7 @@ class BadNumbers(Callback):
         self._before: Any = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"skipped": self.skipped}
+        return {"skipped": self.skipped} if self.skipped else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.skipped = int(state_dict.get("skipped", 0))

@@ -99,7 +99,7 @@ class _Call:
     """What an RNN was called with, and the gradient that reached its output."""
 
     def __init__(self, args: Any, kwargs: Any, output: Any) -> None:
-        self.args, self.kwargs = _detached(args), _detached({k: v for k, v in kwargs.items() if k != "return_states"})
+        self.args, self.kwargs = detached(args), detached({k: v for k, v in kwargs.items() if k != "return_states"})
         self.grad: Tensor | None = None
         data = output.data if isinstance(output, PackedSequence) else output
         if data.requires_grad:
@@ -186,14 +186,14 @@ def _rnns(module: nn.Module) -> Iterator[tuple[str, RNN]]:
     return ((name or "rnn", part) for name, part in module.named_modules() if isinstance(part, RNN))
 
 
-def _detached(value: Any) -> Any:
-    """Arguments of a call, cut off from the graph."""
+def detached(value: Any) -> Any:
+    """Arguments or results of a call, cut off from the graph."""
     if isinstance(value, PackedSequence):
         return value._replace(data=value.data.detach())
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, dict):
-        return {name: _detached(part) for name, part in value.items()}
+        return {name: detached(part) for name, part in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_detached, value))
-    return type(value)(map(_detached, value)) if isinstance(value, tuple | list) else value
+        return type(value)(*map(detached, value))
+    return type(value)(map(detached, value)) if isinstance(value, tuple | list) else value

@@ -11,11 +11,13 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from rnnzoo.training.bad_numbers import BadNumbers
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
+from rnnzoo.training.finders import TakeFindings
 from rnnzoo.training.gradients import WarnOfDeadParameters
 from rnnzoo.training.out_of_memory import ExplainMemory
 from rnnzoo.training.progress import SampleText, progress_bar
 from rnnzoo.training.run_folder import RunLogger
 from rnnzoo.training.run_record import RunCurve, RunRecord
+from rnnzoo.training.throughput import Throughput
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 
@@ -57,7 +59,17 @@ def fitting_callbacks(given: Sequence[Callback], *, shows: bool, keeps: bool) ->
     showing = [*bar, SampleText()] if shows else []
     keeping = [BestCheckpoint(), LastCheckpoint()] if keeps else []
     watching = [] if any(isinstance(callback, BadNumbers) for callback in given) else [BadNumbers()]
-    return [*showing, *watching, ExplainMemory(), WarnOfDeadParameters(), RunRecord(), RunCurve(), *keeping]
+    return [
+        *showing,
+        *watching,
+        TakeFindings(),
+        ExplainMemory(),
+        Throughput(),
+        WarnOfDeadParameters(),
+        RunRecord(),
+        RunCurve(),
+        *keeping,
+    ]
 
 
 def write_whole_files(made: Trainer) -> None:

@@ -47,3 +47,25 @@ def test_diagnostics_stand_in_metrics_csv(zoo, text_file):
     name = "model.rnn.layers.0"
     for column in (f"grad_norm/{name}", f"lag_grad/{name}/16", f"saturated/{name}/sigmoid", f"state_norm/{name}/c"):
         assert [row["step"] for row in rows if row[column]] == ["0", "2"], column
+
+
+def test_a_profile_names_three_costs_and_leaves_nothing_behind(zoo, text_file):
+    answer = zoo("fit", *TINY_LM, f"--data.dataset={text_file}", "--profile", "--trainer.max_steps=8")
+    assert answer.status == 0, answer
+    (line,) = [line for line in answer.out.splitlines() if "they cost the most" in line]
+    assert line.startswith("3 steps of ")
+    assert line.count("%") == 3
+    assert list(Path.cwd().rglob("*")) == []
+
+
+def test_only_a_training_is_profiled(zoo, lm_run):
+    assert "--profile" in zoo("test", f"--ckpt_path={lm_run.checkpoint}", "--profile").complaint
+
+
+def test_the_speed_of_a_run_stands_in_its_metrics_and_in_no_line(zoo, text_file):
+    answer = zoo("fit", *TINY_LM, f"--data.dataset={text_file}", "--trainer.log_every_n_steps=4")
+    assert answer.status == 0, answer
+    with Path("runs/char_lm/version_0/metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["train_loss"]]
+    assert all(row["tokens_per_second"] and row["gemm_share"] and row["data_wait"] for row in rows)
+    assert "second" not in answer.out + answer.err
