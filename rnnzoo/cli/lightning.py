@@ -40,6 +40,7 @@ from rnnzoo.cli.from_checkpoint import RunSettings, bring_data
 from rnnzoo.cli.settings import MODE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
+    evaluated_precision,
     leave_earlier_defaults,
     leave_no_run,
     leave_nothing,
@@ -69,7 +70,7 @@ from rnnzoo.training.profile import Profile
 from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.run_folder import RunLogger
 from rnnzoo.training.stopping import StopBetweenSteps, Stopped, last_checkpoint, no_interruption_lost, where_it_stands
-from rnnzoo.training.trainer import DEFAULTS, fitting_callbacks, write_whole_files
+from rnnzoo.training.trainer import DEFAULTS, check_precision, fitting_callbacks, write_whole_files
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -207,6 +208,9 @@ class ZooCLI(LightningCLI):
             use_devices_here(trainer, self.given, self.own_config, warn)
         if absent := missing_devices(trainer):
             raise RnnZooError(f"{absent}; --trainer.accelerator auto --trainer.devices auto takes what is here")
+        if self.command != "fit" and "precision" not in typed_settings(self.given, "trainer"):
+            evaluated_precision(trainer, warn)
+        check_precision(trainer.get("precision"), trainer.get("accelerator"))
         shares_out = getattr(import_class(config.data.class_path), "shares_out", False)
         if shares_out and "use_distributed_sampler" not in typed_settings(self.given, "trainer"):
             trainer.use_distributed_sampler = False  # Lightning's would shuffle streams and repeat windows

@@ -19,6 +19,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.training.optimizers import Optimization
 from rnnzoo.training.profile import STEPS, WARM_UP
 from rnnzoo.training.run_files import CONFIG, METRICS, RECORD
+from rnnzoo.training.trainer import check_precision
 
 _DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "sync_batchnorm")
 _BAREBONES = ("logger", "enable_checkpointing", "enable_progress_bar", "log_every_n_steps", "enable_model_summary")
@@ -53,6 +54,15 @@ def use_devices_here(trainer: Namespace, given: list[str], own: bool, say: Calla
     for name in _DEVICES:
         if name not in typed and name in trainer:
             trainer[name] = defaults[name].default
+
+
+def evaluated_precision(trainer: Namespace, say: Callable[[str], None]) -> None:
+    """Lets a model that was trained in float16 on a GPU be evaluated on a CPU, in whole precision."""
+    try:
+        check_precision(trainer.get("precision"), trainer.get("accelerator"))
+    except RnnZooError as error:
+        say(f"{error}: runs in 32-true")
+        trainer.precision = "32-true"
 
 
 def missing_devices(trainer: Namespace) -> str | None:

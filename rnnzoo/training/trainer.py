@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from rnnzoo.errors import RnnZooError
 from rnnzoo.training.bad_numbers import BadNumbers
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeFiles
 from rnnzoo.training.finders import TakeFindings
@@ -33,10 +35,14 @@ def trainer(name: str = "rnnzoo", *, callbacks: Sequence[Callback] = (), **setti
         name: of the run.
         callbacks: further ones.
         settings: of ``lightning.Trainer``; they win over the defaults, which are those of ``rnnzoo/defaults.yaml``.
+
+    Raises:
+        RnnZooError: a precision that the processor does not have.
     """
     defaults = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["trainer"]
     folder = defaults.pop("logger")["init_args"]["save_dir"]
     given = {**defaults, "logger": RunLogger(save_dir=folder, name=name), **settings}
+    check_precision(given.get("precision"), given.get("accelerator"))
     own = fitting_callbacks(
         callbacks,
         shows=given.get("enable_progress_bar") is not False,
@@ -45,6 +51,16 @@ def trainer(name: str = "rnnzoo", *, callbacks: Sequence[Callback] = (), **setti
     made = Trainer(callbacks=[*callbacks, *own], **given)
     write_whole_files(made)
     return made
+
+
+def check_precision(precision: Any, accelerator: Any) -> None:
+    """Raises RnnZooError for float16 by autocast where a CPU runs it; Lightning would take bfloat16 in its place."""
+    on_cpu = accelerator == "cpu" or (accelerator in ("auto", None) and not torch.accelerator.is_available())
+    if on_cpu and str(precision) in ("16", "16-mixed"):
+        raise RnnZooError(
+            f"trainer.precision {str(precision)!r} needs a GPU, and this runs on a CPU: 'bf16-mixed' has half precision"
+            " there, '32-true' the whole"
+        )
 
 
 def fitting_callbacks(given: Sequence[Callback], *, shows: bool, keeps: bool) -> list[Callback]:

@@ -7,6 +7,9 @@ import pytest
 import torch
 from command_line import TINY_LM
 
+import rnnzoo
+from rnnzoo import RnnZooError
+
 pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 POISON = """
@@ -69,3 +72,22 @@ def test_the_speed_of_a_run_stands_in_its_metrics_and_in_no_line(zoo, text_file)
         rows = [row for row in csv.DictReader(file) if row["train_loss"]]
     assert all(row["tokens_per_second"] and row["gemm_share"] and row["data_wait"] for row in rows)
     assert "second" not in answer.out + answer.err
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="a CPU alone has no float16 by autocast")
+def test_float16_on_a_cpu_is_refused_and_a_model_of_it_is_evaluated_all_the_same(zoo, lm_run, text_file):
+    refused = "trainer.precision '16-mixed' needs a GPU, and this runs on a CPU: 'bf16-mixed' has half precision there"
+    given = [*TINY_LM, f"--data.dataset={text_file}", "--trainer.precision=16-mixed"]
+    assert zoo("fit", *given).complaint.startswith(refused)
+    assert not Path("runs").exists()
+    assert zoo("test", f"--ckpt_path={lm_run.checkpoint}", "--trainer.precision=16-mixed").complaint.startswith(refused)
+    config = (lm_run.checkpoint.parents[1] / "config.yaml").read_text()
+    Path("half.yaml").write_text(config.replace("precision: null", "precision: 16-mixed"))
+    answer = zoo("test", "--config=half.yaml", f"--ckpt_path={lm_run.checkpoint}")
+    assert answer.status == 0, answer
+    assert "runs in 32-true" in answer.err
+
+
+def test_float16_on_a_cpu_is_refused_in_python():
+    with pytest.raises(RnnZooError, match=r"trainer\.precision '16-mixed' needs a GPU"):
+        rnnzoo.trainer(precision="16-mixed", accelerator="cpu")

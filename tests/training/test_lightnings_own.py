@@ -102,6 +102,14 @@ def test_clipped_gradients_have_the_norm_that_is_asked_for(data, kernel):
     assert not torch.allclose(expected[-1]["model.head.weight"], free[-1]["model.head.weight"])
 
 
+def test_a_fused_optimizer_clips_in_mixed_precision_what_another_clips(data):
+    def weights(fused):
+        task = model(data, "reference", optimizer="AdamW", optimizer_args={"fused": fused}, learning_rate=0.01)
+        return fit(task, data, precision="bf16-mixed", gradient_clip_val=0.1)
+
+    close(weights(True), weights(False))
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_an_exponential_mean_of_the_weights_takes_their_place_at_the_end(data, kernel):
     task = model(data, kernel)
