@@ -42,13 +42,13 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
-def gemm_peak(device: str, dtype: torch.dtype) -> float:
-    """GFLOP/s of the best torch.mm of N x N x N, out of as many as fit in PEAK_SECONDS; five at least."""
+def gemm_peak(device: str, dtype: torch.dtype, seconds: float = PEAK_SECONDS, least: int = 5) -> float:
+    """GFLOP/s of the best torch.mm of N x N x N, out of as many as fit in `seconds`; `least` at least."""
     of = torch.device(device)
     a, b = (torch.randn(N, N, device=of).to(dtype) for _ in range(2))
     number = 10 if of.type == "cuda" else 1  # a launch alone would count otherwise
-    best, count, end = float("inf"), 0, time.perf_counter() + PEAK_SECONDS
-    while count < 5 or time.perf_counter() < end:
+    best, count, end = float("inf"), 0, time.perf_counter() + seconds
+    while count < least or time.perf_counter() < end:
         synchronise(of)
         start = time.perf_counter()
         for _ in range(number):

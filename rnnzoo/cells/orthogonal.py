@@ -1,6 +1,8 @@
 """Recurrences by orthogonal and unitary matrices, which keep the norm of what they carry."""
 
+import contextlib
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +48,8 @@ class _Orthogonal(Cell):
             self.skew[k * (2 * k + 3)] = angles  # where the entry of row 2k + 1 and column 2k lies
 
     def step(self, u: Tensor, s: Hidden) -> Hidden:
-        z = u + s.h @ self.matrix().to(self.skew.dtype).t()
+        with in_full(s.h):
+            z = s.h @ self.matrix().to(s.h.dtype).t() + u
         return Hidden(z if self.offset is None else z.sign() * (z.abs() + self.offset).relu())
 
 
@@ -181,15 +184,22 @@ class UnitaryRNN(Cell):
         return (images * d_3).t()
 
     def step(self, u: Tensor, s: Hidden) -> Hidden:
-        U = self.matrix()
-        re, im = (part.to(s.h.dtype) for part in (U.real, U.imag))
-        z = u + s.h @ torch.cat([torch.cat([re, -im], 1), torch.cat([im, re], 1)]).t()
+        with in_full(s.h):
+            U = self.matrix()
+            re, im = (part.to(s.h.dtype) for part in (U.real, U.imag))
+            z = s.h @ torch.cat([torch.cat([re, -im], 1), torch.cat([im, re], 1)]).t() + u
         if self.offset is None:
             return Hidden(z)
         re, im = z.chunk(2, -1)
         size = (re * re + im * im + SMALLEST).sqrt()
         scale = (size + self.offset).relu() / size
         return Hidden(torch.cat([scale * re, scale * im], -1))
+
+
+def in_full(h: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Products in the precision of the state: autocast would round the matrix, which then keeps no norm."""
+    narrow = torch.amp.is_autocast_available(h.device.type) and torch.is_autocast_enabled(h.device.type)
+    return torch.autocast(h.device.type, enabled=False) if narrow else contextlib.nullcontext()
 
 
 def _reflect(rows: Tensor, v: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnzoo.cells.contract import HiddenCell
+from rnnzoo.cells.linear import wide
 from rnnzoo.cells.odyssey import PeepholeLSTM
 from rnnzoo.cells.registry import register
 from rnnzoo.errors import RnnZooError
@@ -59,12 +60,12 @@ class PhasedLSTM(PeepholeLSTM):
             nn.init.uniform_(self.shift).mul_(self.tau)
 
     def project(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # inputs by name
-        turns = (time - self.shift) / self.tau
+        turns = (wide(time) - wide(self.shift)) / wide(self.tau)  # a late time has no digits left in bfloat16
         phase = turns - turns.floor()
         rise = 2 * phase / self.ratio
         closed = (self.leak if self.training else 0.0) * phase
         k = torch.where(rise < 1, rise, torch.where(rise < 2, 2 - rise, closed))
-        return super().project(x), k
+        return super().project(x), k.to(x.dtype)
 
     def step(self, u: tuple[Tensor, Tensor], s: HiddenCell) -> HiddenCell:
         wx, k = u

@@ -357,6 +357,7 @@ class SRUpp(_MemoryGated):
         scores = (keys * q[:, None]).sum(-1) / math.sqrt(self.attention_size)
         shares = scores.masked_fill(seen < 0.5, -math.inf).softmax(-1)
         a = (shares[..., None] * values).sum(1)
-        mixed = F.layer_norm(q + self.scale * a, (self.attention_size,), self.gain, self.shift)
+        shown = (q + self.scale * a).to(self.gain.dtype)
+        mixed = F.layer_norm(shown, (self.attention_size,), self.gain, self.shift)
         h, c = self.recur(F.linear(mixed, self.weight_o, self.gate_bias()), skip, s.c)
         return Attending(h, c, keys, values, seen)

@@ -43,10 +43,11 @@ LAST_OPTIONS = {
     "--help=all": "every option of Lightning and of jsonargparse",
 }
 OWN_OPTIONS = {
+    "fit": {"--profile": "time some fifty steps, say what they cost the most for, and write nothing"},
     "predict": {
         "--predictions.path FILE": "Parquet, or CSV where it ends in .csv",
         "--what anomaly|imputation": "of a forecaster: how far each step lies from its forecast; or what is missing",
-    }
+    },
 }
 _LEFT = 36  # columns of an option and its value
 _ROWS = 2  # lines of a meaning

@@ -51,11 +51,13 @@ from rnnzoo.cli.resume import (
 from rnnzoo.cli.settings import MODE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
+    evaluated_precision,
     leave_earlier_defaults,
     leave_no_run,
     leave_nothing,
     leave_whole_lines,
     missing_devices,
+    profile_steps,
     runs_of,
     strip,
     use_devices_here,
@@ -69,13 +71,16 @@ from rnnzoo.tasks import pretrained as weights
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
 from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.training.bad_numbers import BadNumbers
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
 from rnnzoo.training.exact_resume import rows_of
 from rnnzoo.training.loggers import HELP as LOGGER_HELP
 from rnnzoo.training.loggers import LogBeside, chosen
 from rnnzoo.training.lost_processes import of_another_process
 from rnnzoo.training.messages import one_line, relative, say, warn
+from rnnzoo.training.out_of_memory import ExplainMemory, explained, is_out_of_memory
 from rnnzoo.training.predictions import PredictionsFile
+from rnnzoo.training.profile import Profile
 from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.run_folder import RunLogger
 from rnnzoo.training.run_record import RunRecord
@@ -87,7 +92,9 @@ from rnnzoo.training.stopping import (
     no_interruption_lost,
     where_it_stands,
 )
-from rnnzoo.training.trainer import DEFAULTS, fitting_callbacks, write_whole_files
+from rnnzoo.training.trainer import DEFAULTS, check_precision, fitting_callbacks, write_whole_files
+
+_OF_OTHERS = ("tune", "compare")  # sections of a config that are of other commands, not of a run
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -120,6 +127,8 @@ class ZooCLI(LightningCLI):
     def __init__(self, command: str, given: list[str]):
         self.command = command
         self.resumed: Resumed | None = None
+        self.profiles = command == "fit" and "--profile" in given
+        given = [argument for argument in given if not (self.profiles and argument == "--profile")]
         given, self.resume = without_resume(given) if command == "fit" else (given, None)
         if self.resume:
             given = with_config_of(given, self.resume)
@@ -161,6 +170,7 @@ class ZooCLI(LightningCLI):
         parser.add_argument("--logger", type=list[str] | str | None, default=None, help=LOGGER_HELP)
         parser.add_argument("--tune", type=dict | None, default=None, help="what `rnnzoo tune` searches, and how")
         parser.add_argument("--compare", type=dict | None, default=None, help="what `rnnzoo compare` compares")
+        parser.add_lightning_class_args(BadNumbers, "numbers")  # a run's config has it, whatever reads that config
         if self._preparing == "predict":
             parser.add_lightning_class_args(PredictionsFile, "predictions")
             parser.set_defaults({"predictions.path": "predictions.parquet"})
@@ -211,7 +221,10 @@ class ZooCLI(LightningCLI):
 
     def _go_on(self, config: Any) -> None:
         """Finds the checkpoint that ``--resume`` goes on from."""
-        dumped = self._parser("fit").dump(config, skip_unset=False, skip_validation=True)
+        own = config.clone()
+        for section in _OF_OTHERS:
+            own.pop(section, None)
+        dumped = self._parser("fit").dump(own, skip_unset=False, skip_validation=True)
         self.settings, self.limits = settings_digest(dumped), limits_of(config.trainer)
         self.given_config = dumped
         if self.resume is None:
@@ -251,7 +264,7 @@ class ZooCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.command]
-        for section in ("tune", "compare"):  # of other commands, not of this run
+        for section in _OF_OTHERS:
             config.pop(section, None)
         trainer = config.trainer
         check_pair(config.model, config.data)
@@ -263,6 +276,9 @@ class ZooCLI(LightningCLI):
             use_devices_here(trainer, self.given, self.own_config, warn)
         if absent := missing_devices(trainer):
             raise RnnZooError(f"{absent}; --trainer.accelerator auto --trainer.devices auto takes what is here")
+        if self.command != "fit" and "precision" not in typed_settings(self.given, "trainer"):
+            evaluated_precision(trainer, warn)
+        check_precision(trainer.get("precision"), trainer.get("accelerator"))
         shares_out = getattr(import_class(config.data.class_path), "shares_out", False)
         if shares_out and "use_distributed_sampler" not in typed_settings(self.given, "trainer"):
             trainer.use_distributed_sampler = False  # Lightning's would shuffle streams and repeat windows
@@ -270,6 +286,10 @@ class ZooCLI(LightningCLI):
             if not any(argument.startswith("--trainer.logger") for argument in self.given):
                 leave_no_run(trainer)
                 self.save_config_callback = None
+            return
+        if self.profiles:
+            profile_steps(trainer, self.given)
+            self.save_config_callback = None
             return
         if trainer.get("barebones"):
             strip(trainer, self.given)
@@ -294,6 +314,10 @@ class ZooCLI(LightningCLI):
                 for line in farewell(Stopped(signum, *self._standing()), self.given):
                     say(line)
             raise SystemExit(128 + signum) from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RnnZooError(explained(error, self.trainer, self.model)) from error
         except (TypeError, AttributeError, KeyError, ValueError) as error:
             kind, data = type(self.model), type(self.datamodule)
             if not isinstance(error, RnnZooError) and not kind.__module__.startswith("rnnzoo."):
@@ -312,7 +336,9 @@ class ZooCLI(LightningCLI):
         keeps = not bare and config.get("enable_checkpointing") is not False
         last = next((c for c in callbacks if isinstance(c, LastCheckpoint)), None)  # its settings are given
         callbacks = [c for c in callbacks if c is not last]
-        if self.command == "fit":
+        if self.profiles:
+            callbacks = [*callbacks, StopBetweenSteps(), ExplainMemory(), Profile()]
+        elif self.command == "fit":
             callbacks = [*callbacks, StopBetweenSteps()]
             if keeps:
                 self._dump_config()
@@ -321,8 +347,10 @@ class ZooCLI(LightningCLI):
             if not bare:
                 callbacks += [LogBeside(self.loggers)] if self.loggers else []
                 callbacks += fitting_callbacks(own, shows=shows, keeps=keeps, last=last)
-        elif shows and not any(isinstance(c, ProgressBar) for c in own):
-            callbacks = [*callbacks, progress_bar()]
+        else:
+            callbacks = [*callbacks, ExplainMemory()]
+            if shows and not any(isinstance(c, ProgressBar) for c in own):
+                callbacks.append(progress_bar())
         try:
             trainer = super()._instantiate_trainer(config, callbacks)
         except (TypeError, ValueError, RuntimeError) as error:  # Lightning's, for one setting or another
@@ -396,7 +424,7 @@ class ZooCLI(LightningCLI):
 
     def _conclude(self) -> None:
         trainer = self.trainer
-        if trainer.interrupted:
+        if trainer.interrupted or self.profiles:
             return
         for name in ("barebones", "fast_dev_run"):
             if getattr(trainer, name):

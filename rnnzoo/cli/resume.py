@@ -17,7 +17,8 @@ from rnnzoo.training.run_files import CONFIG, folders_in, is_run, read_record, s
 
 # what may differ in the settings of one and the same run: how far it goes, where it is written, and what it shows
 _MAY_DIFFER = (
-    *("config", "ckpt_path", "weights_only", "logger", "checkpoint", "trainer.default_root_dir", "trainer.logger"),
+    *("config", "ckpt_path", "weights_only", "logger", "checkpoint"),
+    *("trainer.default_root_dir", "trainer.logger"),
     *(f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")),
     *(f"trainer.{name}" for name in ("enable_progress_bar", "enable_model_summary", "profiler", "log_every_n_steps")),
     *("data.init_args.num_workers", "data.init_args.cache_dir"),

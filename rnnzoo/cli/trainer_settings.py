@@ -11,13 +11,15 @@ from pathlib import Path
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from rnnzoo.cli.arguments import typed_settings
 from rnnzoo.cli.classes import import_class
 from rnnzoo.errors import RnnZooError
 from rnnzoo.training.optimizers import Optimization
+from rnnzoo.training.profile import STEPS, WARM_UP
 from rnnzoo.training.run_files import CONFIG, METRICS, RECORD
+from rnnzoo.training.trainer import check_precision
 
 _DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "sync_batchnorm")
 _BAREBONES = ("logger", "enable_checkpointing", "enable_progress_bar", "log_every_n_steps", "enable_model_summary")
@@ -52,6 +54,15 @@ def use_devices_here(trainer: Namespace, given: list[str], own: bool, say: Calla
     for name in _DEVICES:
         if name not in typed and name in trainer:
             trainer[name] = defaults[name].default
+
+
+def evaluated_precision(trainer: Namespace, say: Callable[[str], None]) -> None:
+    """Lets a model that was trained in float16 on a GPU be evaluated on a CPU, in whole precision."""
+    try:
+        check_precision(trainer.get("precision"), trainer.get("accelerator"))
+    except RnnZooError as error:
+        say(f"{error}: runs in 32-true")
+        trainer.precision = "32-true"
 
 
 def missing_devices(trainer: Namespace) -> str | None:
@@ -96,6 +107,15 @@ def leave_no_run(trainer: Namespace) -> None:
     """Evaluation writes no run folder."""
     trainer.logger, trainer.enable_checkpointing = False, False
     trainer.callbacks = [c for c in trainer.callbacks or [] if not _is_checkpoint(c)]
+
+
+def profile_steps(trainer: Namespace, given: list[str]) -> None:
+    """A short training that writes and validates nothing, for ``--profile``."""
+    leave_no_run(trainer)
+    trainer.callbacks = [c for c in trainer.callbacks if not issubclass(import_class(c.class_path), EarlyStopping)]
+    trainer.enable_progress_bar, trainer.limit_val_batches, trainer.num_sanity_val_steps = False, 0, 0
+    if "max_steps" not in typed_settings(given, "trainer"):
+        trainer.max_steps = STEPS + WARM_UP
 
 
 def _is_checkpoint(callback: Namespace) -> bool:
@@ -148,7 +168,9 @@ def without_effect(command: str, config: Namespace, given: list[str]) -> list[st
     idle = [f"--{group}.{n}" for group, names in _TRAINING.items() for n in names if n in typed_settings(given, group)]
     idle += [f"--checkpoint.{name}" for name in sorted(typed_settings(given, "checkpoint"))]
     idle += [
-        f"--{name}" for name in ("optimizer", "lr_scheduler", "logger") if any(a.startswith(f"--{name}") for a in given)
+        f"--{name}"
+        for name in ("optimizer", "lr_scheduler", "logger", "numbers")
+        if any(a.startswith(f"--{name}") for a in given)
     ]
     if command != "predict" and "predict_split" in typed_settings(given, "data"):
         lines.append(f"--data.predict_split has no effect on {command}: `rnnzoo predict` reads it")

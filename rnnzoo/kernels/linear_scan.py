@@ -12,6 +12,7 @@ from rnnzoo.errors import RnnZooError
 from rnnzoo.kernels.all_at_once import why_not_all_at_once
 from rnnzoo.kernels.base import LayerKernel, Work, milliseconds
 from rnnzoo.kernels.layout import Layout, Packed
+from rnnzoo.kernels.reference import HALF
 from rnnzoo.kernels.transforms import transforms
 
 RATE, STEP = 80.0, 0.014  # GFLOP/s, and ms of one step of one cell
@@ -156,6 +157,9 @@ class LinearScan(LayerKernel):
 
     def scan(self, cell: Cell, u: Any, s: Any, layout: Layout) -> tuple[Tensor, Any]:
         coefficients = cast(LinearCell, cell).coefficients  # why_not has seen to it
+        if s.h.dtype in HALF:  # as in the reference, the state is kept in float32 from step to step
+            hs, last = self.scan(cell, u, type(s)(s.h.float()), layout)
+            return hs.to(s.h.dtype), type(s)(last.h.to(s.h.dtype))
         a, b = (self._fitted(name, c, cell, s.h, layout) for name, c in zip("ab", coefficients(u), strict=True))
         if isinstance(layout, Packed):  # behind its end a sequence keeps its state: h_t = 1 h_{t-1} + 0
             a, b = _padded(a, layout, 1.0), _padded(b, layout, 0.0)

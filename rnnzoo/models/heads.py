@@ -45,10 +45,19 @@ class AdaptiveHead(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """The log-probabilities (..., V) of y (..., H)."""
-        return self.softmax.log_prob(y.flatten(0, -2)).view(*y.shape[:-1], -1)
+        with torch.autocast(y.device.type, enabled=False):
+            return self.softmax.log_prob(self._whole(y).flatten(0, -2)).view(*y.shape[:-1], -1)
 
     def nats(self, y: Tensor, targets: Tensor) -> Tensor:
         """-ln p of the targets (N,) after y (N, H); 0 where there is none."""
+        with torch.autocast(y.device.type, enabled=False):
+            return self._nats(self._whole(y), targets)
+
+    def _whole(self, y: Tensor) -> Tensor:
+        """y in the precision of the weights: under autocast torch's adaptive softmax mixes two, and fails."""
+        return y.to(self.softmax.head.weight.dtype)
+
+    def _nats(self, y: Tensor, targets: Tensor) -> Tensor:
         there = targets != IGNORED
         if there.all():
             nats = -self.softmax(y, targets).output

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from rnnzoo.cells.linear import wide
 from rnnzoo.cells.missing_values import time_since_observed
 from rnnzoo.rnn import RNN
 
@@ -46,6 +47,7 @@ def _ones(x: Tensor) -> Tensor:
 
 
 def _clock(rnn: RNN, x: Tensor, before: int | Tensor) -> Tensor:
+    x = wide(x)  # bfloat16 counts to 256
     if x.dim() == 2:
         return (before + 1) * _ones(x)
     assert isinstance(before, int)

@@ -37,6 +37,14 @@ class CarriedState:
         """Forgets the state of `stage`, as at the border of an epoch."""
         self._states.pop(stage, None)
 
+    def snapshot(self) -> dict[str, Any]:
+        """The state of every stage, for `restore`."""
+        return dict(self._states)
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Goes back to the states of an earlier `snapshot`."""
+        self._states = dict(snapshot)
+
 
 def _detached(hx: Any) -> Any:
     """A state in torch's shapes, cut off from the graph; a tree_map would cost a small step several percent."""

@@ -16,6 +16,7 @@ import yaml
 from rnnzoo.errors import RnnZooError
 
 CONFIG, METRICS, RECORD, CURVE = "config.yaml", "metrics.csv", "run.json", "curve.png"
+TIMED = ("seconds", "tokens_per_second", "gemm_share", "data_wait")  # columns of METRICS that depend on the clock
 _BASELINES = ("_constant", "_naive")  # ends of the names of what a constant and a seasonal-naive prediction reach
 _OTHERS = ("mlruns", "wandb", "checkpoints")  # folders of other programs, and of a run's own
 _HIGHER = re.compile(r"accuracy|acc$|f1|precision|recall|auroc|auc$|bleu|chrf|matthews|kappa|r2")

@@ -13,8 +13,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from rnnzoo.cache import written_aside
 
-TIMED = ("seconds",)  # columns that depend on the clock
-
 
 class MetricsFile(ExperimentWriter):
     """Lightning's writer of metrics.csv, which loses nothing of a file that is there.

@@ -21,7 +21,7 @@ from processes import (
 )
 
 from rnnzoo import __version__
-from rnnzoo.training.run_files import this_process
+from rnnzoo.training.run_files import TIMED, this_process
 
 QUIET = "--trainer.enable_progress_bar=false"
 
@@ -81,14 +81,14 @@ OF_FOLDERS = ("/rnnzoo/data/folder", "/rnnzoo/data/up", "/rnnzoo/model/init_args
 
 
 def assert_same_runs(one, other):
-    """Every value of both checkpoints, and every metric but the seconds."""
+    """Every value of both checkpoints, and every metric but those of the clock."""
     for name in ("last.ckpt", "best.ckpt"):
         a, b = (flat(torch.load(run / "checkpoints" / name, weights_only=True)) for run in (one, other))
         assert [k for k in a.keys() | b.keys() if k not in OF_FOLDERS and not same(a.get(k), b.get(k))] == []
     metrics = []
     for run in (one, other):
         with (run / "metrics.csv").open(newline="") as file:
-            metrics.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
+            metrics.append([{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)])
     assert len(metrics[0]) > 10
     assert metrics[0] == metrics[1]
     assert sorted(os.listdir(other / "checkpoints")) == ["best.ckpt", "last.ckpt"]
