@@ -86,7 +86,9 @@ def test_a_node_that_comes_late_is_waited_for_and_one_that_is_killed_goes_on(tmp
 
     address, *two = nodes
     launch = ["--rdzv-backend=c10d", f"--rdzv-endpoint={address}:{free_port()}", "--rdzv-id=1", "--max-restarts=2"]
-    local = [["--local-addr=10.213.7.1"], ["--local-addr=10.213.7.2"]] if two[0][0] else [[], []]
+    # in a namespace the machine's name does not lead to its address there
+    apart = [[f"--local-addr=10.213.7.{k}", f"--rdzv-conf=is_host={k % 2}"] for k in (1, 2)]
+    local = apart if two[0][0] else [[], []]
     logs = [tmp_path / "first.log", tmp_path / "second.log"]
     agents = []
     for log, (within, env), own in zip(logs, two, local, strict=True):
