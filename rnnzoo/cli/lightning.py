@@ -84,6 +84,7 @@ from rnnzoo.training.profile import Profile
 from rnnzoo.training.progress import digits, progress_bar
 from rnnzoo.training.run_folder import RunLogger
 from rnnzoo.training.run_record import RunRecord
+from rnnzoo.training.sharding import load_whole
 from rnnzoo.training.stopping import (
     StopBetweenSteps,
     Stopped,
@@ -433,7 +434,7 @@ class ZooCLI(LightningCLI):
         ours = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint | LastCheckpoint))
         best = next(filter(None, (c.best_model_path for c in ours)), None)  # the last one, where nothing was validated
         if best is not None:  # not by the trainer: a callback that averages weights would put back what it averaged
-            self.model.load_state_dict(read_checkpoint(best)["state_dict"], strict=self.model.strict_loading)
+            load_whole(self.model, read_checkpoint(best)["state_dict"])
         trainer.test(self.model, self.datamodule, verbose=False)
         say("")
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -33,6 +33,7 @@ from rnnzoo.tasks.settings import Settings
 from rnnzoo.training.messages import say
 from rnnzoo.training.predictions import table_columns
 from rnnzoo.training.progress import digits
+from rnnzoo.training.sharding import shard
 from rnnzoo.training.unfreezing import GradualUnfreezing
 from rnnzoo.transforms.gates import bare
 
@@ -238,6 +239,9 @@ class Task(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         return [] if self.settings.unfreeze_every is None else [GradualUnfreezing(self.settings.unfreeze_every)]
+
+    def configure_model(self) -> None:
+        shard(self)
 
     def setup(self, stage: str) -> None:
         self.start_from_pretrained()

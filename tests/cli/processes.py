@@ -82,7 +82,8 @@ def save_gradients(path: str) -> None:
     steps = []
 
     def on_before_optimizer_step(self, trainer, module, optimizer):  # type: ignore[no-untyped-def]
-        steps.append({name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None})
+        found = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+        steps.append({name: getattr(grad, "full_tensor", grad.clone)() for name, grad in found.items()})
 
     def on_fit_end(self, trainer, module):  # type: ignore[no-untyped-def]
         if trainer.is_global_zero:
@@ -139,14 +140,19 @@ def start(
 
 
 def start_ranks(
-    count: int, args: Sequence[object], folder: Path, log: Path, hook: tuple[Callable[..., None], object] | None = None
+    count: int,
+    args: Sequence[object],
+    folder: Path,
+    log: Path,
+    hook: tuple[Callable[..., None], object] | None = None,
+    strategy: Sequence[str] = ("--trainer.strategy=ddp",),
 ) -> list["multiprocessing.context.ForkServerProcess"]:
     """Starts a command as a launcher of many processes does, on this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
-    own = [f"--trainer.devices={count}", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
+    own = [f"--trainer.devices={count}", "--trainer.accelerator=cpu", *strategy]
     return [
         start([*args, *own], folder, log, common | {"LOCAL_RANK": str(rank), "RANK": str(rank)}, hook)
         for rank in range(count)

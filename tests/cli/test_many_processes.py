@@ -19,6 +19,8 @@ from test_pairs_commands import write_pairs
 from test_tagging_commands import TINY as TINY_TAGGER
 from test_tagging_commands import conll, sentences
 
+import rnnzoo
+
 SMALL_WORDS = ["--model.embedding_size=8", "--model.hidden_size=8", "--data.batch_size=4", "--data.sequence_length=16"]
 
 
@@ -149,3 +151,30 @@ def test_gradients_and_figures_of_every_task_are_those_of_one_process(tmp_path, 
 @pytest.mark.parametrize("make", [characters, texts])
 def test_gradients_that_are_accumulated_are_those_of_one_process(tmp_path, make):
     compare(tmp_path, make, 2, "--trainer.accumulate_grad_batches=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [characters, tagger, pairs])
+def test_parameters_that_are_shared_out_become_those_of_whole_ones_and_go_on(tmp_path, make):
+    """FSDP2: of two processes each keeps half of the model."""
+    whole, shared, log = tmp_path / "whole", tmp_path / "shared", tmp_path / "log"
+    for folder in (whole, shared):
+        folder.mkdir()
+    common = [*COMMON, "--trainer.precision=32-true", "--model.schedule=constant", "--trainer.gradient_clip_val=0.1"]
+    args = ["fit", *make(tmp_path), *common, "--trainer.enable_progress_bar=false"]
+    strategy = (
+        "--trainer.strategy=lightning.pytorch.strategies.ModelParallelStrategy",
+        "--trainer.strategy.save_distributed_checkpoint=false",
+    )
+    straight = start_ranks(2, [*args, "--trainer.max_epochs=2"], whole, log)
+    first = start_ranks(2, args, shared, log, strategy=strategy)
+    assert ended(*straight, *first) == [0] * 4, log.read_text()[-3000:]
+    again = start_ranks(2, [*args, "--resume", "--trainer.max_epochs=2"], shared, log, strategy=strategy)
+    assert ended(*again) == [0, 0], log.read_text()[-3000:]
+    paths = [next(folder.glob("runs/*/version_0/checkpoints/last.ckpt")) for folder in (whole, shared)]
+    wanted, got = (torch.load(path, weights_only=True) for path in paths)
+    assert wanted["global_step"] == got["global_step"] > 4
+    for name, value in wanted["state_dict"].items():
+        torch.testing.assert_close(got["state_dict"][name], value, rtol=1e-4, atol=1e-5)
+    assert figures(shared).keys() == figures(whole).keys()
+    rnnzoo.load(paths[1])
