@@ -7,7 +7,9 @@ import torch
 
 from rnnzoo import load
 from rnnzoo.data import CharTextData
+from rnnzoo.models.regular import regular
 from rnnzoo.tasks import LanguageModel, read_checkpoint
+from rnnzoo.training.checkpoint_files import damage
 
 OLDER = Path(__file__).parent / "older"
 
@@ -20,6 +22,17 @@ def test_a_checkpoint_of_before_answers_as_it_did(name):
     with torch.no_grad():
         y = model(then["x"])
     torch.testing.assert_close(y[0] if isinstance(y, tuple) else y, then["y"])
+
+
+@pytest.mark.parametrize("path", sorted(OLDER.glob("*/*.ckpt")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_checkpoint_of_each_task_of_each_version_answers_as_it_did(path):
+    """As `tests/cli/write_older_checkpoints.py` has written them."""
+    assert damage(path) == ""
+    then = torch.load(path, weights_only=True)["of_then"]
+    rnn = load(path).rnn
+    with torch.no_grad():
+        y = rnn(then["x"], **regular(rnn, then["x"]))[0]
+    torch.testing.assert_close(y, then["y"])
 
 
 def test_its_settings_have_todays_names():

@@ -13,6 +13,7 @@ from rnnzoo.data import LongMemoryData
 from rnnzoo.tasks import SequenceTask
 from rnnzoo.training.checkpoint_files import WholeFiles, whole_file
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
+from rnnzoo.training.stopping import StopBetweenSteps
 
 
 @pytest.fixture
@@ -84,3 +85,39 @@ def test_without_a_val_loss_there_is_a_last_checkpoint_and_a_word_on_the_best(tm
     with pytest.warns(UserWarning, match=r"no best\.ckpt is written: it is of the lowest val_loss, but .* val_figure"):
         _, folder = fit(tmp_path, SilentTask, max_epochs=2)
     assert os.listdir(folder) == ["last.ckpt"]
+
+
+class Noted(LastCheckpoint):
+    """Notes at which steps it is written."""
+
+    def _save_checkpoint(self, trainer, filepath):
+        super()._save_checkpoint(trainer, filepath)
+        self.steps = [*getattr(self, "steps", []), trainer.global_step]
+
+
+@pytest.mark.parametrize(
+    ("often", "options", "steps"),
+    [
+        ({"every_n_steps": 3}, {}, [3, 4, 6, 8, 9, 12]),  # and where each epoch of 4 steps ends
+        ({"every_minutes": 1e-9}, {}, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+        ({"every_minutes": None}, {}, [4, 8, 12]),
+        (
+            {"every_n_steps": 1},
+            {"accumulate_grad_batches": 2},
+            [1, 2, 3, 4, 5, 6],
+        ),  # never between two batches of a step
+    ],
+)
+def test_within_an_epoch_the_last_checkpoint_is_written_as_often_as_is_said(tmp_path, often, options, steps):
+    data = LongMemoryData(length=12, examples=(32, 8, 8), batch_size=8)
+    model, last = SequenceTask(data.problem, hidden_size=4, schedule="constant"), Noted(**often)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "logger": False}
+    callbacks = [StopBetweenSteps(), last]
+    Trainer(default_root_dir=tmp_path, callbacks=callbacks, max_epochs=3, **quiet, **options).fit(model, data)
+    assert last.steps == steps
+
+
+@pytest.mark.parametrize("often", [{"every_n_steps": 0}, {"every_minutes": -1.0}, {"every_minutes": float("nan")}])
+def test_what_is_never_is_an_error(often):
+    with pytest.raises(RnnZooError, match=r"must be above 0, not .*; null is for none within an epoch"):
+        LastCheckpoint(**often)
