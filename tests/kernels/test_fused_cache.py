@@ -160,8 +160,6 @@ def test_a_new_process_traces_nothing_that_was_traced_before(own_cell):
     assert [run()[0], run()[0]] == [1, 0]
     (plan,) = plans(folder / "cache")
     plan.write_bytes(plan.read_bytes()[:-40])
-    assert [run()[0], run()[0]] == [1, 0]
-    plan.write_bytes(b"")
     assert run()[0] == 1
 
 

@@ -50,7 +50,9 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("shared", [True, False], ids=["one folder", "two machines"])
+@pytest.mark.parametrize(
+    "shared", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["one folder", "two machines"]
+)
 def test_two_workers_at_once_make_as_many_trials_as_were_asked_for(tmp_path, shared):
     url = f"sqlite:///{tmp_path}/study.db"  # which both make at the same moment
     folders = [tmp_path / "a", tmp_path / ("a" if shared else "b")]  # what a worker locks lies in its folder
@@ -64,7 +66,7 @@ def test_two_workers_at_once_make_as_many_trials_as_were_asked_for(tmp_path, sha
         assert len(study.trials) == 7
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("journal", marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_costs_its_trial_alone_and_leaves_no_process(tmp_path, kind):
     url = f"{kind}:///{tmp_path}/study.{kind}"
     mark = f"mark {tmp_path}"
