@@ -14,6 +14,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from rnnzoo.errors import RnnZooError
 from rnnzoo.training.checkpoint_files import whole_file
+from rnnzoo.training.exact_resume import between_steps
+
+_STEPS_A_LOOK = 10  # after so many do processes ask each other whether the time is up
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -94,17 +97,28 @@ class LastCheckpoint(ModelCheckpoint):
         self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
         self._written_at = time.monotonic()
 
-    def is_due(self, trainer: Trainer) -> bool:
-        """Whether it is to be written before the next step, as far as this process knows."""
-        if not trainer.global_step or not self.is_behind(trainer):
-            return False
-        if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0:
-            return True
-        return self.every_minutes is not None and time.monotonic() - self._written_at >= 60 * self.every_minutes
-
     def is_behind(self, trainer: Trainer) -> bool:
         """Whether steps were made since it was written."""
         return trainer.global_step != self._last_global_step_saved
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.fast_dev_run or not trainer.global_step or not between_steps(trainer, batch_idx):  # type: ignore[attr-defined]
+            return
+        if self.is_behind(trainer) and (self._steps_are_up(trainer) or self._time_is_up(trainer)):
+            self.write(trainer)
+
+    def _steps_are_up(self, trainer: Trainer) -> bool:
+        return self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+
+    def _time_is_up(self, trainer: Trainer) -> bool:
+        if self.every_minutes is None:
+            return False
+        up = time.monotonic() - self._written_at >= 60 * self.every_minutes
+        if trainer.world_size == 1:
+            return up
+        if trainer.global_step % _STEPS_A_LOOK:
+            return False
+        return bool(trainer.strategy.reduce_boolean_decision(up, all=False))  # each has a clock of its own
 
     def write(self, trainer: Trainer) -> None:
         """Writes it now; to be called on every process."""

@@ -1,4 +1,4 @@
-"""What happens between two steps: `last.ckpt` where it is due, and the end of a run that was asked to stop."""
+"""Ctrl-C, SIGTERM and SLURM's signal: a run ends between two steps, with a checkpoint that it can go on from."""
 
 import os
 import shlex
@@ -64,7 +64,7 @@ class StopBetweenSteps(Callback):
     neither belongs into a checkpoint. On several processes all stop before the same step, whichever has the signal.
     Where SLURM runs the job SIGUSR1, which ``#SBATCH --signal=SIGUSR1@90`` asks for before a job's time is up, does the
     same, and puts the job into the queue again. Lightning would save from within the handler of the signal, in the
-    middle of whatever it came into. It writes `LastCheckpoint` where that is due, too.
+    middle of whatever it came into.
     """
 
     def __init__(self) -> None:
@@ -80,22 +80,18 @@ class StopBetweenSteps(Callback):
                 self._before[signum] = signal.signal(signum, self._receive)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        last = _last_checkpoint(trainer)
-        due = last is not None and last.is_due(trainer)
         signum = self.received or 0
-        if trainer.world_size > 1:  # one may have the signal, or another clock
-            own = torch.tensor([float(due), float(signum)], device=trainer.strategy.root_device)
-            any_due, any_signum = trainer.strategy.reduce(own, reduce_op="max").tolist()
-            due, signum = bool(any_due), int(any_signum)
-        if not (due or signum) or not between_steps(trainer, batch_idx):
+        if trainer.world_size > 1:  # one may have it
+            own = torch.tensor(float(signum), device=trainer.strategy.root_device)
+            signum = int(trainer.strategy.reduce(own, reduce_op="max"))
+        if not signum or not between_steps(trainer, batch_idx):
             return
-        path = last_checkpoint(trainer)
-        if last is not None and trainer.global_step and (due or last.is_behind(trainer)):
+        path, last = last_checkpoint(trainer), _last_checkpoint(trainer)
+        if last is not None and trainer.global_step and last.is_behind(trainer):
             last.write(trainer)
-        if signum:
-            if signum not in (signal.SIGINT, signal.SIGTERM) and trainer.is_global_zero:
-                put_into_the_queue_again()
-            raise Stopped(signum, where_it_stands(trainer), str(path) if path else None)
+        if signum not in (signal.SIGINT, signal.SIGTERM) and trainer.is_global_zero:
+            put_into_the_queue_again()
+        raise Stopped(signum, where_it_stands(trainer), str(path) if path else None)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._give_back()

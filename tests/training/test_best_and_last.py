@@ -13,7 +13,6 @@ from rnnzoo.data import LongMemoryData
 from rnnzoo.tasks import SequenceTask
 from rnnzoo.training.checkpoint_files import WholeFiles, whole_file
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
-from rnnzoo.training.stopping import StopBetweenSteps
 
 
 @pytest.fixture
@@ -112,8 +111,7 @@ def test_within_an_epoch_the_last_checkpoint_is_written_as_often_as_is_said(tmp_
     data = LongMemoryData(length=12, examples=(32, 8, 8), batch_size=8)
     model, last = SequenceTask(data.problem, hidden_size=4, schedule="constant"), Noted(**often)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "logger": False}
-    callbacks = [StopBetweenSteps(), last]
-    Trainer(default_root_dir=tmp_path, callbacks=callbacks, max_epochs=3, **quiet, **options).fit(model, data)
+    Trainer(default_root_dir=tmp_path, callbacks=[last], max_epochs=3, **quiet, **options).fit(model, data)
     assert last.steps == steps
 
 
