@@ -1,13 +1,16 @@
 """Whether a model, its data, the trainer and its callbacks fit together, asked before anything is made or written."""
 
+import inspect
+import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
-from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torchmetrics import MetricCollection
 
-from rnnzoo.cli.classes import import_class, subclasses
-from rnnzoo.cli.complaints import no_such_metric
+from rnnzoo.cli.classes import import_class, parameters_of, subclasses
+from rnnzoo.cli.complaints import no_such_metric, plain_types
 from rnnzoo.data.tokenizers import KINDS, from_json, read_tokenizer
 from rnnzoo.description import of_hyper_parameters
 from rnnzoo.errors import RnnZooError
@@ -38,6 +41,52 @@ def check_pair(model: Any, data: Any) -> None:
                 f"model.{name} is {mine} but data.{name} is {its}: they must be the same; give --data.{name} alone"
                 f" where a config has ${{data.init_args.{name}}} for the model's"
             )
+
+
+def check_nulls(config: Any) -> None:
+    """Raises RnnZooError for a setting that is null and may not be: jsonargparse takes null for every one."""
+    _check_nulls("trainer", Trainer, config.get("trainer") or Namespace())
+    for name, value in vars(config).items():
+        _check_classes(name, value)
+
+
+def _check_classes(key: str, value: Any) -> None:
+    """Goes through a setting, and checks the arguments of each class that it names."""
+    if isinstance(value, list):
+        for item in value:
+            _check_classes(key, item)
+    if not isinstance(value, Namespace):
+        return
+    path, given = value.get("class_path"), value.get("init_args")
+    if isinstance(path, str) and isinstance(given, Namespace):
+        kind = import_class(path)
+        if isinstance(kind, type):
+            _check_nulls(key, kind, given)
+        value = given
+    for name, inner in vars(value).items():
+        _check_classes(f"{key}.{name}", inner)
+
+
+def _check_nulls(key: str, kind: type, given: Any) -> None:
+    takes = parameters_of(kind)
+    for name, value in vars(given).items():
+        if value is None and name in takes and not _may_be_null(takes[name]):
+            raise RnnZooError(f"{key}.{name} is null; it takes {_shown(takes[name].annotation)}")
+
+
+def _may_be_null(parameter: Any) -> bool:
+    """Whether an argument's type has None in it; one of which the type is not known counts as if it had."""
+    kind = parameter.annotation
+    if parameter.default is None or isinstance(kind, str):
+        return True
+    parts = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    known = all(isinstance(part, type) or get_origin(part) is not None for part in parts)
+    return not known or kind is inspect.Parameter.empty or bool({object, type(None)} & {*parts})
+
+
+def _shown(kind: Any) -> str:
+    """A type as a user reads it."""
+    return plain_types(kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind))
 
 
 def check_tokenizer(name: str, content: dict[str, Any], path: str) -> None:

@@ -67,4 +67,4 @@ def _epochs(checkpoint: str) -> int:
     epochs = None
     if config.is_file():
         epochs = ((yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("trainer") or {}).get("max_epochs")
-    return int(epochs) if epochs and epochs > 0 else int(read_checkpoint(checkpoint)["epoch"]) + 1
+    return int(epochs) if epochs and epochs > 0 else int(read_checkpoint(checkpoint).get("epoch", 0)) + 1

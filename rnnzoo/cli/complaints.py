@@ -194,14 +194,14 @@ def _another_kind(key: str, path: str, base: str) -> str:
 
 def _explain_types(flat: str, key: str) -> str:
     if several := re.search(_UNION, flat, re.IGNORECASE):
-        return f"{key} is {_shortened(several[2])}; it takes {_plain_types(several[1])}"
+        return f"{key} is {_shortened(several[2])}; it takes {plain_types(several[1])}"
     if found := re.search(
         r"Expected an? (.*?)\. Got value: ?(.*?)(?= ?- (?:Expected|Problem|Not a)| Given value|$)", flat
     ):
-        takes = _plain_types(found[1])
+        takes = plain_types(found[1])
         brackets = ", written [a,b]" if takes in ("list", "tuple") else ""
         return f"{key} is {_shortened(found[2])}; it takes {takes}{brackets}"
-    return _plain_types(re.sub(r'Parser key "([\w.]+)"', r"\1", flat))
+    return plain_types(re.sub(r'Parser key "([\w.]+)"', r"\1", flat))
 
 
 def _shortened(value: str) -> str:
@@ -211,7 +211,8 @@ def _shortened(value: str) -> str:
     return repr(value if len(value) <= 80 else value[:77] + "...")
 
 
-def _plain_types(text: str) -> str:
+def plain_types(text: str) -> str:
+    """Python's and jsonargparse's names of types as a user reads them."""
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
     text = re.sub(r"(?:typing|collections\.abc)\.Literal(\[.*?\])", r"one of \1", text)
     text = re.sub(r"\b(?:lightning|torch|rnnzoo|typing|collections)(?:\.\w+)*\.([A-Z]\w+)", r"\1", text)

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
@@ -26,7 +27,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rnnzoo.cache import written_aside
-from rnnzoo.cli.agreement import check_monitors, check_pair, check_tokenizer, check_trainer
+from rnnzoo.cli.agreement import check_monitors, check_nulls, check_pair, check_tokenizer, check_trainer
 from rnnzoo.cli.arguments import (
     configs_first,
     joined,
@@ -39,6 +40,7 @@ from rnnzoo.cli.arguments import (
 )
 from rnnzoo.cli.classes import import_class, import_known, with_import_paths
 from rnnzoo.cli.from_checkpoint import RunSettings, bring_data
+from rnnzoo.cli.main import explain
 from rnnzoo.cli.resume import (
     Resumed,
     find,
@@ -70,7 +72,7 @@ from rnnzoo.models.layers import Layers
 from rnnzoo.tasks import pretrained as weights
 from rnnzoo.tasks import suggestions
 from rnnzoo.tasks.base import Task, contradictions
-from rnnzoo.tasks.checkpoints import read_checkpoint
+from rnnzoo.tasks.checkpoints import contents_of, read_checkpoint
 from rnnzoo.training.bad_numbers import BadNumbers
 from rnnzoo.training.checkpoints import BestCheckpoint, LastCheckpoint
 from rnnzoo.training.exact_resume import rows_of
@@ -130,6 +132,7 @@ class ZooCLI(LightningCLI):
         self.resumed: Resumed | None = None
         self.profiles = command == "fit" and "--profile" in given
         given = [argument for argument in given if not (self.profiles and argument == "--profile")]
+        self.source: str | None = None  # the checkpoint that settings come from
         given, self.resume = without_resume(given) if command == "fit" else (given, None)
         if self.resume:
             given = with_config_of(given, self.resume)
@@ -203,6 +206,15 @@ class ZooCLI(LightningCLI):
                 raise RnnZooError(f"{self.command} needs a checkpoint: --ckpt_path <run>/checkpoints/best.ckpt")
             return
         content = read_checkpoint(path, argument)
+        self.source = f"{argument} {str(path)!r}"
+        with contents_of(self.source):
+            self._take(content, config, settings, typed, str(path), argument)
+
+    def _take(
+        self, content: dict[str, Any], config: Any, settings: Any, typed: set[str], path: str, argument: str
+    ) -> None:
+        """Takes from a checkpoint the settings of its model and its data."""
+        resumed = argument == "ckpt_path"
         self._take_settings(content, settings, typed, path, argument)
         if resumed and (line := bring_data(config, content, path, self.given, self.own_config, self.command)):
             say(line)
@@ -218,7 +230,7 @@ class ZooCLI(LightningCLI):
         own = typed_settings(self.given, "data")
         fixed = target in own if resumed else init.get("vocabulary") or {"tokenizer", "pretrained"} & own
         if target in init and not fixed:
-            init[target] = str(path)
+            init[target] = path
 
     def _go_on(self, config: Any) -> None:
         """Finds the checkpoint that ``--resume`` goes on from."""
@@ -263,11 +275,21 @@ class ZooCLI(LightningCLI):
 
     # ---- running
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            if self.source is None or explain(error) is not None:
+                raise
+            with contents_of(self.source):
+                raise
+
     def before_instantiate_classes(self) -> None:
         config = self.config[self.command]
         for section in _OF_OTHERS:
             config.pop(section, None)
         trainer = config.trainer
+        check_nulls(config)
         check_pair(config.model, config.data)
         check_trainer(trainer)
         for line in without_effect(self.command, config, self.given):
@@ -315,11 +337,14 @@ class ZooCLI(LightningCLI):
                 for line in farewell(Stopped(signum, *self._standing()), self.given):
                     say(line)
             raise SystemExit(128 + signum) from None
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise RnnZooError(explained(error, self.trainer, self.model)) from error
+            if self.source is not None and explain(error) is None and _is_of_restoring(error):
+                with contents_of(self.source):
+                    raise
+            if not isinstance(error, TypeError | AttributeError | KeyError | ValueError):
                 raise
-            raise RnnZooError(explained(error, self.trainer, self.model)) from error
-        except (TypeError, AttributeError, KeyError, ValueError) as error:
             kind, data = type(self.model), type(self.datamodule)
             if not isinstance(error, RnnZooError) and not kind.__module__.startswith("rnnzoo."):
                 error.add_note(f"{kind.__name__} ran on batches of {data.__name__}: does it take what these are?")
@@ -463,6 +488,15 @@ class ZooCLI(LightningCLI):
         for name, value in sorted(self.trainer.callback_metrics.items()):
             if name.startswith(stage):
                 say(f"{name} {digits(float(value))}")
+
+
+def _is_of_restoring(error: BaseException) -> bool:
+    """Whether an error was raised while Lightning took apart a checkpoint."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(
+        f.filename.endswith("checkpoint_connector.py") and f.name.lstrip("_").startswith(("restore", "resume"))
+        for f in frames
+    )
 
 
 def run_lightning(

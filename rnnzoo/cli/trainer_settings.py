@@ -221,3 +221,5 @@ def leave_nothing(folder: Path) -> None:
         folder.rmdir()
         with suppress(OSError):  # there are other runs of its name
             folder.parent.rmdir()
+            if folder.parent.parent.name == "runs":  # not a folder that a user has made
+                folder.parent.parent.rmdir()

@@ -227,4 +227,6 @@ def reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     # both are what an empty table comes to
     empty = ("corresponds to no data", "BatchSize must be greater than 0")
-    return "no rows" if any(sign in text for sign in empty) else f"{type(error).__name__}: {text}"
+    if isinstance(error, StopIteration) or any(sign in text for sign in empty):
+        return "no rows"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -420,6 +420,8 @@ class TextExamples(RowData):
 
 def description_of(path: str, setting: str) -> Description:
     """The description of a checkpoint that a setting names."""
-    from rnnzoo.tasks.checkpoints import read_checkpoint
+    from rnnzoo.tasks.checkpoints import contents_of, read_checkpoint
 
-    return of_hyper_parameters(read_checkpoint(path, setting)["hyper_parameters"])
+    saved = read_checkpoint(path, setting)["hyper_parameters"]
+    with contents_of(f"{setting} {path!r}"):
+        return of_hyper_parameters(saved)

@@ -199,9 +199,11 @@ def read_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
     path = Path(name).expanduser()
     if path.suffix == ".ckpt":
         from rnnzoo.description import of_hyper_parameters
-        from rnnzoo.tasks.checkpoints import read_checkpoint
+        from rnnzoo.tasks.checkpoints import contents_of, read_checkpoint
 
-        return tokenizer_of(of_hyper_parameters(read_checkpoint(path, setting)["hyper_parameters"]))
+        saved = read_checkpoint(path, setting)["hyper_parameters"]
+        with contents_of(f"{setting} {str(path)!r}"):
+            return tokenizer_of(of_hyper_parameters(saved))
     if path.is_dir():
         path = path / "tokenizer.json"
     if not path.is_file():

@@ -100,7 +100,10 @@ def read_vocabulary(path: str, name: str) -> Vocabulary:
             f"{name}={path!r} is not a checkpoint, or a truncated one; give one of a language model"
         ) from error
     held = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    characters = of_hyper_parameters(held).vocabulary if isinstance(held, dict) else None
-    if not isinstance(characters, list | tuple):
+    from rnnzoo.tasks.checkpoints import contents_of
+
+    with contents_of(f"{name}={path!r}"):
+        characters = of_hyper_parameters(held).vocabulary if isinstance(held, dict) else None
+    if not isinstance(characters, list | tuple) or not all(isinstance(each, str) for each in characters):
         raise RnnZooError(f"{name}={path!r} holds no vocabulary; give a checkpoint of a character language model")
     return Vocabulary(characters)

@@ -2,10 +2,13 @@
 
 import importlib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from packaging.version import InvalidVersion, Version
 
 from rnnzoo import __version__
@@ -36,9 +39,61 @@ def read_checkpoint(path: str | Path, argument: str = "checkpoint") -> dict[str,
         raise RnnZooError(f"{argument} {str(path)!r} cannot be read: truncated, or no checkpoint ({reason})") from error
     if not isinstance(content, dict) or "rnnzoo" not in content:
         raise RnnZooError(f"{argument} {str(path)!r} is no checkpoint of rnnzoo")
-    check_version(content["rnnzoo"].get("version"), f"{argument} {str(path)!r}")
-    content["hyper_parameters"] = _todays(content.get("hyper_parameters", {}))
+    what = f"{argument} {str(path)!r}"
+    if isinstance(content["rnnzoo"], dict):
+        check_version(content["rnnzoo"].get("version"), what)
+    with contents_of(what):
+        _check_types(content)
+        content["hyper_parameters"] = _todays(content.get("hyper_parameters") or {})
     return content
+
+
+_HELD = {
+    "epoch": int,
+    "global_step": int,
+    "state_dict": dict,
+    "hyper_parameters": dict,
+    "callbacks": dict,
+    "loops": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+_OF_DATA = {"class_path": str, "init_args": dict | None, "files": list, "folder": str, "up": str}
+
+
+def _check_types(content: dict[str, Any]) -> None:
+    """Raises TypeError for a checkpoint that lacks something, or has something else in its place."""
+    about = content["rnnzoo"]
+    if not isinstance(about, dict) or not isinstance(about.get("task"), str):
+        raise TypeError("it does not say what task it is of")
+    for name, kind in _HELD.items():
+        if not isinstance(content.get(name), kind) and (content.get(name) is not None or name == "state_dict"):
+            raise TypeError(f"{name} is a {type(content.get(name)).__name__}, not a {kind.__name__}")
+    for name, value in content["state_dict"].items():
+        if not isinstance(name, str) or (isinstance(value, torch.Tensor) and value.is_meta):
+            raise TypeError(f"state_dict has {name!r}, which is no weight")
+    for name in ("data", "model", "description"):
+        if not isinstance(about.get(name), dict | None):
+            raise TypeError(f"{name} is a {type(about[name]).__name__}, not a dict")
+    for name, takes in _OF_DATA.items() if about.get("data") is not None else ():
+        if not isinstance(about["data"].get(name), takes):
+            raise TypeError(f"{name} of its data is {about['data'].get(name)!r}")
+
+
+@contextmanager
+def contents_of(what: str) -> Iterator[None]:
+    """Says of any error that is met while a checkpoint is taken apart, that it does not hold what it should.
+
+    A file from elsewhere can be whole and hold anything.
+    """
+    try:
+        yield
+    except (RnnZooError, OSError, ImportError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
+        raise RnnZooError(f"{what} does not hold what a checkpoint of rnnzoo does: {kind}{reason}") from error
 
 
 def check_version(version: Any, what: str) -> None:
@@ -75,6 +130,11 @@ def load_task(path: str | Path, argument: str = "checkpoint") -> Any:
     """
     content = read_checkpoint(path, argument)
     kind = task_class(content, path)
+    with contents_of(f"{argument} {str(path)!r}"):
+        return _task_of(kind, content)
+
+
+def _task_of(kind: type, content: dict[str, Any]) -> Any:
     about = content["rnnzoo"]
     settings = content["hyper_parameters"] or (about.get("model") or {}).get("init_args") or {}
     description = described(settings.get("description") or about.get("description"))
@@ -108,8 +168,11 @@ def task_class(content: dict[str, Any], path: str | Path) -> type:
     """The class of the task that wrote a checkpoint."""
     module, _, name = content["rnnzoo"]["task"].rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        kind = getattr(importlib.import_module(module), name)
+        if not (isinstance(kind, type) and issubclass(kind, LightningModule)):
+            raise ImportError("it is no LightningModule")
+        return kind
+    except (ImportError, AttributeError, ValueError) as error:
         raise RnnZooError(
             f"checkpoint {str(path)!r} was written by {module}.{name}, which cannot be imported: {error}"
         ) from error

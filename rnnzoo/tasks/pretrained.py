@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 
 from rnnzoo.description import of_hyper_parameters
 from rnnzoo.errors import RnnZooError
-from rnnzoo.tasks.checkpoints import read_checkpoint, task_name
+from rnnzoo.tasks.checkpoints import contents_of, read_checkpoint, task_name
 from rnnzoo.training.messages import say
 
 if TYPE_CHECKING:
@@ -23,9 +23,14 @@ def load_into(task: "Task", path: str) -> None:
     Raises:
         RnnZooError: the checkpoint cannot be read, was made with other settings, or has nothing for this task.
     """
+    content = read_checkpoint(path, "pretrained")
+    with contents_of(f"pretrained {path!r}"):
+        _take_weights(task, path, content)
+
+
+def _take_weights(task: "Task", path: str, content: dict[str, Any]) -> None:
     from rnnzoo.tasks.base import contradictions
 
-    content = read_checkpoint(path, "pretrained")
     saved = content["hyper_parameters"]
     mine: dict[str, Any] = {name: value for name, value in task.hparams.items() if name != "description"}
     if task_name(task) != content["rnnzoo"]["task"]:  # of another task the layers alone must be alike
@@ -77,9 +82,10 @@ def load_matching(module: LightningModule, path: str) -> None:
         RnnZooError: the checkpoint cannot be read, or has nothing for this module.
     """
     content = read_checkpoint(path, "pretrained")
-    state = module.state_dict()
-    fits = {n: w for n, w in content["state_dict"].items() if n in state and state[n].shape == w.shape}
-    _load(module, {**state, **fits}, set(fits), path, content)
+    with contents_of(f"pretrained {path!r}"):
+        state = module.state_dict()
+        fits = {n: w for n, w in content["state_dict"].items() if n in state and state[n].shape == w.shape}
+        _load(module, {**state, **fits}, set(fits), path, content)
 
 
 def _load(

@@ -34,6 +34,8 @@ class WholeFiles(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if "://" not in str(path) and Path(path).is_file() and (reason := damage(Path(path))):
             raise RnnZooError(f"checkpoint {str(path)!r} is damaged: {reason}")
+        if len(args) < 2 and kwargs.get("weights_only") is None:
+            kwargs["weights_only"] = True  # for an address, too, where Lightning's default runs what a pickle holds
         loaded: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
         return loaded
 

@@ -15,8 +15,19 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from rnnzoo.errors import RnnZooError
 from rnnzoo.training.checkpoint_files import whole_file
 from rnnzoo.training.exact_resume import between_steps
+from rnnzoo.training.run_folder import RunLogger
 
 _STEPS_A_LOOK = 10  # after so many do processes ask each other whether the time is up
+
+
+def check_folder(trainer: Trainer) -> None:
+    """Raises RnnZooError where the folder of a run is gone: a disk that is lost must not be replaced by what is below.
+
+    To write a checkpoint makes the folders on its path.
+    """
+    for logger in trainer.loggers if trainer.is_global_zero else ():
+        if isinstance(logger, RunLogger) and logger.has_folder and not os.path.isdir(logger.log_dir):
+            raise RnnZooError(f"the run {logger.log_dir!r} cannot be written: its folder is gone; is the disk mounted?")
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -30,6 +41,10 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(filename="best", monitor="val_loss", enable_version_counter=False)
         self._before: tuple[Path, torch.Tensor] | None = None  # of the run that goes on: its best file, and the score
         self._missed = False
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        check_folder(trainer)
+        super()._save_checkpoint(trainer, filepath)
 
     def state_dict(self) -> dict[str, Any]:
         best = os.path.basename(self.best_model_path)
@@ -125,6 +140,7 @@ class LastCheckpoint(ModelCheckpoint):
         self._save_none_monitor_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        check_folder(trainer)
         super()._save_checkpoint(trainer, filepath)
         self._written_at = time.monotonic()
 

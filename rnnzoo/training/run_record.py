@@ -1,5 +1,6 @@
 """What a run writes of itself beside metrics and checkpoints: `run.json`, and the picture of its curve."""
 
+import errno
 import json
 import time
 from datetime import datetime
@@ -103,11 +104,28 @@ class RunRecord(Callback):
         if folder is None:
             return
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if self._content["state"] == "running":  # else it is there, unless its disk is lost
+                folder.mkdir(parents=True, exist_ok=True)
+            content = json.dumps(self._content, indent=2, default=str) + "\n"
             with written_aside(folder / RECORD) as made:
-                made.write_text(json.dumps(self._content, indent=2, default=str) + "\n", encoding="utf-8")
+                made.write_text(content, encoding="utf-8")
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and _written_over(folder / RECORD, content.encode()):
+                return
             warn(f"{relative(str(folder / RECORD))} is not written: {error.strerror}")
+
+
+def _written_over(path: Path, content: bytes) -> bool:
+    """Writes over a file in the room that it has on a disk that is full; whether it could."""
+    try:
+        if path.stat().st_blocks * 512 < len(content):
+            return False
+        with path.open("r+b") as file:
+            file.write(content)
+            file.truncate()
+    except OSError:
+        return False
+    return True
 
 
 class RunCurve(Callback):

@@ -133,7 +133,9 @@ def kernel_folder(name: str) -> Path:
     """The folder where the file `name` is or is to be kept; one of this process where the cache cannot be written."""
     folder = cache_folder() / "kernels"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if reason := _of_others(folder):
+            return _give_up(folder, reason)
         if (folder / name).exists():
             return folder
         if not os.access(folder, os.W_OK):
@@ -143,6 +145,23 @@ def kernel_folder(name: str) -> Path:
     except OSError as error:
         return _give_up(folder, str(error))
     return process_folder() if folder in _GIVEN_UP else folder
+
+
+def _of_others(folder: Path) -> str:
+    """Why what lies in a folder may be somebody else's, or "": it is code, which this process would run.
+
+    A folder of this user's own to which others could write is closed to them.
+    """
+    if not hasattr(os, "geteuid"):
+        return ""
+    found = folder.stat()
+    if found.st_uid not in (os.geteuid(), 0):
+        return f"{folder} belongs to another user"
+    if found.st_mode & 0o022:
+        if found.st_uid != os.geteuid():
+            return f"others can write to {folder}"
+        folder.chmod(found.st_mode & 0o7755)
+    return ""
 
 
 _GIVEN_UP: set[Path] = set()  # folders that could not be written, of which a warning was given
