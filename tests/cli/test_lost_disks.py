@@ -42,7 +42,10 @@ def only_complaint(log):
     return lines[0]
 
 
-@pytest.mark.parametrize(("fault", "says"), [("full", "No space left"), ("read-only", "Read-only file system")])
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("full", "No space left"), pytest.param("read-only", "Read-only file system", marks=pytest.mark.slow)],
+)
 def test_a_disk_that_can_no_longer_be_written_ends_training_and_the_run_goes_on_later(tmp_path, disk, fault, says):
     process = start(given(disk), tmp_path, tmp_path / "log", hook=(fail_at_step, (fault, str(disk), 33)))
     assert ended(process) == [2]
