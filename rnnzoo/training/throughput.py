@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.flop_counter import FlopCounterMode
@@ -59,7 +60,8 @@ class Throughput(Callback):
     tokens_per_second: time steps of all sequences, without padding: the rows that the first RNN of the module reads.
     gemm_share: the matrix products of the training step, forward and backward, as a share of what this processor
         reaches in one large product of that precision, which is measured once, in a tenth of a second. The products are
-        counted once, by torch, as the reference loop would do them; of a module that is no task, those of its RNNs.
+        counted once, by torch, as the reference loop would do them; of a module that is no task, those of its RNNs. Not
+        logged where processes share out the model.
     data_wait: the share of the time in which the loop waited for the next batch.
 
     On several processes they are those of the first one, tokens_per_second times their number. These columns of
@@ -127,6 +129,8 @@ class Throughput(Callback):
     def _begin(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
         """After the first step, which is not timed: counts its products, and starts the clock."""
         rows = int(self._rows)
+        if isinstance(trainer.strategy, ModelParallelStrategy):
+            rows = 0  # the model is gathered by all processes together, and these products are the first one's alone
         try:
             with trainer.precision_plugin.forward_context():
                 self._flops = 3 * products(module, batch, self._calls) / rows if rows else None
