@@ -36,7 +36,7 @@ def series(path, count=60, seed=0, labels=True, numbers=False):
 def run(tmp_path_factory) -> Run:
     folder, cache = tmp_path_factory.mktemp("series"), tmp_path_factory.mktemp("cache")
     data = [f"--data.dataset={series(folder / 'mine.csv')}", *MINE]
-    return trained(folder, cache, *TINY, *data, "--trainer.max_epochs=8")
+    return trained(folder, cache, *TINY, *data, "--trainer.max_epochs=16")
 
 
 def test_a_run_says_its_figures_and_draws_which_class_was_taken_for_which(run):
@@ -82,7 +82,7 @@ def test_new_series_without_a_feature_are_a_line(zoo, run, tmp_path):
 
 def test_numbers_are_predicted_too(zoo, tmp_path):
     mine = series(tmp_path / "mine.csv", numbers=True)
-    answer = zoo("fit", *TINY, f"--data.dataset={mine}", *MINE, "--trainer.max_epochs=25")
+    answer = zoo("fit", *TINY, f"--data.dataset={mine}", *MINE, "--trainer.max_epochs=40")
     assert answer.status == 0, answer.err
     figures = dict(line.rsplit(": ", 1) for line in answer.out.splitlines() if ": " in line)
     assert float(figures["held-out mean squared error"]) < float(figures["a constant prediction's"]) / 2
