@@ -43,7 +43,14 @@ def test_none_of_it_is_for_training(text, data):
 def test_rows_in_one_piece_are_the_whole_part_also_where_they_are_streamed(table, tmp_path, streaming):
     trained = LabelledTextData(table, streaming=streaming, training_examples=None if streaming else 5)
     checkpoint = str(tmp_path / "run.ckpt")
-    torch.save({"rnnzoo": {}, "hyper_parameters": {"description": trained.description.to_json()}}, checkpoint)
+    torch.save(
+        {
+            "rnnzoo": {"task": "a.Task"},
+            "state_dict": {},
+            "hyper_parameters": {"description": trained.description.to_json()},
+        },
+        checkpoint,
+    )
     data = LabelledTextData(
         table, streaming=streaming, checkpoint=checkpoint, held_out=True, training_examples=None if streaming else 50
     )

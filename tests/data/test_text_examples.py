@@ -215,7 +215,9 @@ def test_a_tokenizer_beside_that_of_a_checkpoint_has_no_effect_and_is_named(parq
     words = train("words", ["in the beginning"])
     about = Description(vocabulary=words.vocabulary, tokenizer=words.to_json())
     path = tmp_path / "model.ckpt"
-    torch.save({"rnnzoo": {}, "hyper_parameters": {"description": about.to_json()}}, path)
+    torch.save(
+        {"rnnzoo": {"task": "a.Task"}, "state_dict": {}, "hyper_parameters": {"description": about.to_json()}}, path
+    )
     data = Plain(parquet, tokenizer="bpe", min_count=2, pretrained=str(path))
     with pytest.warns(UserWarning, match=r"tokenizer='bpe', min_count=2 has no effect: pretrained=.* has a tokenizer"):
         assert data.tokenizer.vocabulary == words.vocabulary
