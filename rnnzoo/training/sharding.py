@@ -24,6 +24,8 @@ def shard(task: LightningModule) -> None:
     Raises:
         RnnZooError: the task has parameters that are in none of its modules.
     """
+    if task._trainer is None:  # Lightning asks where it loads a checkpoint, too
+        return
     strategy = task.trainer.strategy
     if not isinstance(strategy, ModelParallelStrategy):
         return
