@@ -22,11 +22,9 @@ import jsonargparse
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rnnzoo.cache import written_aside
 from rnnzoo.cli.agreement import check_monitors, check_nulls, check_pair, check_tokenizer, check_trainer
 from rnnzoo.cli.arguments import (
     configs_first,
@@ -50,6 +48,7 @@ from rnnzoo.cli.resume import (
     with_config_of,
     without_resume,
 )
+from rnnzoo.cli.run_config import SaveRunConfig
 from rnnzoo.cli.settings import MODE, check_configs, use_own_loader
 from rnnzoo.cli.trainer_settings import (
     check_run_folder,
@@ -98,30 +97,6 @@ from rnnzoo.training.stopping import (
 from rnnzoo.training.trainer import DEFAULTS, check_precision, fitting_callbacks, write_whole_files
 
 _OF_OTHERS = ("tune", "compare")  # sections of a config that are of other commands, not of a run
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """Writes a run's config into the run's own folder; Lightning's would write it over a user's where there is none.
-
-    Args:
-        args, kwargs: Lightning's.
-        given: of a run that goes on its settings, in YAML, without what its checkpoint brings along.
-    """
-
-    def __init__(self, *args: Any, given: str | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.given = given
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not trainer.loggers or not isinstance(trainer.loggers[0], CSVLogger | TensorBoardLogger):
-            return
-        if self.given is None:
-            super().setup(trainer, pl_module, stage)
-            return
-        folder = trainer.log_dir  # the processes tell it each other: each of them must ask
-        if trainer.is_global_zero and folder:
-            with written_aside(Path(folder) / self.config_filename) as made:
-                made.write_text(self.given, encoding="utf-8")
 
 
 class ZooCLI(LightningCLI):

@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rnnzoo.cli.parser import Parser
@@ -87,8 +88,8 @@ def check_worker(prog: str) -> None:
             " --trainer.devices 2 --trainer.strategy ddp instead of torchrun"
         )
     try:
-        import optuna  # noqa: F401
-        import sklearn  # noqa: F401
+        for package in ("optuna", "sklearn"):
+            import_module(package)
     except ImportError as error:
         raise RnnZooError(f"{prog} needs the package {error.name!r}: pip install 'rnnzoo[tune]'") from None
     from rnnzoo.tuning.trial_process import leave_job

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rnnzoo.data.position import next_position, own_generator
-from rnnzoo.data.sharing import BegunWhenRead, as_it_is, processes, share
+from rnnzoo.data.position import next_position
+from rnnzoo.data.sharing import BegunWhenRead, as_it_is, processes, ready, share
 from rnnzoo.errors import RnnZooError
 
 if TYPE_CHECKING:
@@ -211,10 +211,4 @@ def by_length(
     if len(lengths) < world_size:
         raise RnnZooError(f"{world_size} processes are more than the {len(lengths)} {what}: use fewer")
     batches = ByLength(examples, lengths, own, tokens and -(-tokens // world_size), world_size, rank)
-    return DataLoader(
-        batches,
-        batch_size=None,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        generator=own_generator(),
-    )
+    return ready(batches, num_workers)

@@ -157,13 +157,13 @@ def in_order(
     if len(examples) < world_size:
         raise RnnZooError(f"{world_size} processes are more than the {len(examples)} {what}: use fewer")
     batches = Batches(examples, own, world_size, rank)
-    return DataLoader(
-        batches,
-        batch_size=None,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        generator=own_generator(),
-    )
+    return ready(batches, num_workers)
+
+
+def ready(batches: Dataset[Any], num_workers: int) -> DataLoader[Any]:
+    """Batches that are made already, in their order."""
+    workers = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+    return DataLoader(batches, batch_size=None, generator=own_generator(), **workers)  # type: ignore[arg-type]
 
 
 def as_it_is(batch: Any) -> Any:
